@@ -1,0 +1,13 @@
+// The script of every signed-in page. The server renders each state; this makes it quick and live.
+import "htmx.org";
+import { startHighlight } from "./highlight";
+import { startKeyboard } from "./keyboard";
+import { startLive } from "./live";
+import { startTooltip } from "./tooltip";
+import { startVisits } from "./visit";
+
+startVisits();
+startHighlight();
+startTooltip();
+startKeyboard();
+startLive();

@@ -1,0 +1,141 @@
+"""`tallyboard doctor`: what is wrong with this installation, in words, and how to mend it."""
+
+import os
+import shutil
+import socket
+import sqlite3
+import tempfile
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import typer
+from msgspec import Struct
+
+from tallyboard import clock, days, settings
+from tallyboard.cli.options import Data, Json, print_json
+from tallyboard.cli.serving import Port
+from tallyboard.ledger import sqlite
+from tallyboard.web.pages.render import ASSETS
+
+FREE_BYTES_MIN = 256 * 1024 * 1024
+CLOCK_MIN = datetime(2026, 11, 1, tzinfo=UTC)
+_HOUR_US = 3_600_000_000
+
+
+class Finding(Struct, frozen=True):
+    """One thing looked at: whether it is well, and what it means."""
+
+    ok: bool
+    subject: str
+    message: str
+
+
+def doctor(data: Data = None, port: Port = None, as_json: Json = False) -> None:
+    """Look for what keeps Tallyboard from working. Exits with 1 where something does."""
+    chosen = settings.read({"data": data, "port": port})
+    findings = list(examine(chosen))
+    if as_json:
+        print_json(findings)
+    else:
+        for finding in findings:
+            print(f"{'ok   ' if finding.ok else 'WRONG'}  {finding.subject}: {finding.message}")
+    if not all(finding.ok for finding in findings):
+        raise typer.Exit(1)
+
+
+def examine(chosen: settings.Settings) -> Iterator[Finding]:
+    """Every check, in the order in which one would ask."""
+    yield _folder(chosen.data)
+    yield _disk(chosen.data)
+    yield from _database(chosen.data)
+    yield _port(chosen.host, chosen.port)
+    yield _clock()
+    yield _assets()
+
+
+def _folder(folder: Path) -> Finding:
+    existing = _nearest(folder)
+    try:
+        with tempfile.TemporaryFile(dir=existing) as probe:
+            probe.write(b"x")
+    except OSError as error:
+        return Finding(False, "data folder", f"{folder} cannot be written ({error.strerror}); give it to this user or choose another with --data")
+    told = "can be written" if existing == folder else f"does not exist yet and can be made in {existing}"
+    return Finding(True, "data folder", f"{folder} {told}")
+
+
+def _disk(folder: Path) -> Finding:
+    free = shutil.disk_usage(_nearest(folder)).free
+    told = f"{free / 1024**3:,.1f} GiB free where the data is"
+    if free < FREE_BYTES_MIN:
+        return Finding(False, "disk", f"{told}; below {FREE_BYTES_MIN // 1024**2} MiB intake soon answers 503: free some space")
+    return Finding(True, "disk", told)
+
+
+def _database(folder: Path) -> Iterator[Finding]:
+    path = folder / sqlite.FILE_NAME
+    if not path.exists():
+        yield Finding(True, "database", "there is none yet; the first start makes it")
+        return
+    try:
+        connection = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, timeout=5)
+        try:
+            (version,) = connection.execute("SELECT max(version) FROM schema_version").fetchone()
+            yield _schema(version or 0)
+            (latest,) = connection.execute("SELECT max(set_us) FROM rate_card").fetchone()
+            yield _time_of(latest)
+            (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+        finally:
+            connection.close()
+    except sqlite3.Error as error:
+        yield Finding(False, "database", f"{path} cannot be read ({error}); restore it from a backup")
+        return
+    told = f"{path} is whole" if verdict == "ok" else f"{path} is damaged ({verdict}); restore it from a backup"
+    yield Finding(verdict == "ok", "database", told)
+
+
+def _schema(version: int) -> Finding:
+    known = len(sqlite.migrations())
+    if version > known:
+        return Finding(False, "schema", f"written by a newer Tallyboard (schema {version}, this one knows {known}); install that version")
+    if version < known:
+        return Finding(False, "schema", f"old (schema {version} of {known}); the next start brings it up to date: back the folder up before")
+    return Finding(True, "schema", f"up to date ({version})")
+
+
+def _time_of(latest_us: int | None) -> Finding:
+    if latest_us is not None and latest_us > clock.now_us() + _HOUR_US:
+        return Finding(False, "history", f"something was written at {days.instant_text(latest_us)}, which is still to come: the clock was or is wrong")
+    return Finding(True, "history", "nothing was written in the future")
+
+
+def _port(host: str, port: int) -> Finding:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            return Finding(False, "port", f"{host} port {port} cannot be used ({error.strerror}); a server may be running, or choose another with --port")
+    return Finding(True, "port", f"{host} port {port} is free")
+
+
+def _clock() -> Finding:
+    now = datetime.now(UTC)
+    if now < CLOCK_MIN:
+        return Finding(False, "clock", f"this machine says it is {now:%Y-%m-%d %H:%M} UTC, before this version was made; set the clock")
+    return Finding(True, "clock", f"{now:%Y-%m-%d %H:%M:%S} UTC")
+
+
+def _assets() -> Finding:
+    if not (ASSETS / "manifest.json").exists():
+        return Finding(False, "pages", "the front end is not built; run `make setup`")
+    return Finding(True, "pages", "the front end is built")
+
+
+def _nearest(folder: Path) -> Path:
+    """The folder, or the nearest one above it that exists."""
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    return folder if os.path.isdir(folder) else folder.parent

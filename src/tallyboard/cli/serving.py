@@ -1,0 +1,121 @@
+"""`tallyboard serve` and `tallyboard demo`."""
+
+import tempfile
+import threading
+import webbrowser
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import islice
+from pathlib import Path
+from random import Random
+from typing import Annotated
+
+import typer
+from rich.progress import BarColumn, Progress, TextColumn
+
+from tallyboard import clock, demo, settings
+from tallyboard.app import App
+from tallyboard.cli.options import ACCOUNT_ID, ACTOR, Data, open_app, talk
+from tallyboard.errors import Invalid
+from tallyboard.intake.accept import Sender, accept
+from tallyboard.intake.cloudevents import CloudEvent
+from tallyboard.ledger.contract import Batch
+from tallyboard.people import accounts, directory
+from tallyboard.web import server
+
+Port = Annotated[int | None, typer.Option(help="The port to listen on. [default: 8321]", show_default=False)]
+Host = Annotated[str | None, typer.Option(help="The address to listen on. [default: 127.0.0.1]", show_default=False)]
+
+DEMO_PORT_TRIES = 50
+TRICKLE_SECONDS = 2.0
+_BATCH = 5_000
+
+
+def serve(port: Port = None, host: Host = None, data: Data = None) -> None:
+    """Serve the pages and the API."""
+    chosen = settings.read({"data": data, "host": host, "port": port})
+    listener = server.bind(chosen.host, chosen.port)
+    with App(chosen) as app:
+        talk.print(f"Tallyboard listens on {server.address(listener)} with the data in {chosen.data}", markup=False)
+        if _nobody_signed_in(app):
+            talk.print("Nobody has signed in yet. This link signs you in once, within 30 minutes:")
+            print(app.sign_in_link(server.address(listener)), flush=True)
+        app.start_housekeeping()
+        server.run(app, listener)
+
+
+def demo_command(
+    port: Port = None,
+    no_browser: Annotated[bool, typer.Option("--no-browser", help="Do not open a browser.")] = False,
+    data: Annotated[Path | None, typer.Option("--data", help="Keep the demo in this folder. Default: a temporary one.")] = None,
+) -> None:
+    """Make a believable account and show it: a one-time sign-in link is printed on a line of its own."""
+    with _folder(data) as folder:
+        chosen = settings.read({"data": folder, "port": port})
+        listener = server.bind(chosen.host, chosen.port, tries=DEMO_PORT_TRIES)
+        with App(chosen) as app:
+            _fill(app)
+            link = app.sign_in_link(server.address(listener))
+            talk.print("The demo is ready. This link signs you in once; Ctrl+C ends the demo.")
+            print(link, flush=True)
+            ending = threading.Event()
+            threading.Thread(target=_trickle, args=(app, ending), daemon=True).start()
+            app.start_housekeeping()
+            if not no_browser:
+                webbrowser.open(link)
+            try:
+                server.run(app, listener)
+            finally:
+                ending.set()
+
+
+def _nobody_signed_in(app: App) -> bool:
+    with app.ledger.reading() as session:
+        return session.one("SELECT 1 FROM sign_in_link WHERE used_us IS NOT NULL LIMIT 1") is None
+
+
+@contextmanager
+def _folder(data: Path | None) -> Iterator[Path]:
+    if data is not None:
+        yield data
+        return
+    with tempfile.TemporaryDirectory(prefix="tallyboard-demo-", ignore_cleanup_errors=True) as folder:
+        yield Path(folder)
+
+
+def _fill(app: App) -> None:
+    """Send the demo's history in; a folder that has it already gets only what is new."""
+    now_us = clock.now_us()
+    with app.ledger.writing() as session:
+        account = accounts.of(session, ACCOUNT_ID)
+        if account.name != demo.ACCOUNT and session.one("SELECT 1 FROM event WHERE account_id = :account LIMIT 1", account=ACCOUNT_ID):
+            raise Invalid(f"{app.settings.data} holds usage that is not the demo's; choose another folder with --data")
+        accounts.change(session, ACCOUNT_ID, ACTOR, now_us, name=demo.ACCOUNT, timezone=demo.TIMEZONE)
+        for persona in demo.personas(Random(demo.SEED)):
+            directory.name_user(session, ACCOUNT_ID, persona.user)
+    while app.rebuild_days(ACCOUNT_ID).result():
+        pass
+    events = demo.history(now_us)
+    columns = (TextColumn("Making 75 days of usage"), BarColumn())
+    with Progress(*columns, console=talk, transient=True, disable=not talk.is_terminal) as progress:
+        task = progress.add_task("fill", total=None)
+        while part := list(islice(events, _BATCH)):
+            _send(app, part, now_us)
+            progress.advance(task)
+
+
+def _trickle(app: App, ending: threading.Event) -> None:
+    """Somebody is always using something."""
+    random = Random(clock.now_us())
+    everybody = demo.personas(Random(demo.SEED))
+    number = 0
+    while not ending.wait(TRICKLE_SECONDS):
+        now_us = clock.now_us()
+        _send(app, [demo.trickle(random, everybody, number, now_us)], now_us)
+        number += 1
+
+
+def _send(app: App, events: list[CloudEvent], now_us: int) -> None:
+    accepted = accept(events, Sender(), app.charger(ACCOUNT_ID), now_us)
+    assert not accepted.refused, accepted.refused[0]
+    app.ledger.append(Batch(ACCOUNT_ID, accepted.entries, now_us, ACTOR)).result()

@@ -1,0 +1,25 @@
+"""`tallyboard settings`: every setting, where it comes from, and what it is now."""
+
+import os
+
+from tallyboard import settings as table
+from tallyboard.cli.options import Json, print_json
+
+
+def settings(as_json: Json = False) -> None:
+    """List every setting with its variable, default and present value."""
+    lines = [
+        {
+            "name": each.name,
+            "variable": each.variable,
+            "default": each.default,
+            "value": os.environ.get(each.variable, each.default),
+            "help": each.help,
+        }
+        for each in table.TABLE
+    ]
+    if as_json:
+        print_json(lines)
+        return
+    for line in lines:
+        print(f"{line['variable']}={line['value']}\n    {line['help']} [default: {line['default'] or 'none'}]")

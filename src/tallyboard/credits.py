@@ -1,0 +1,56 @@
+"""Credits: an exact amount of usage, kept as a whole number of units, and how it is written.
+
+One credit is 600,000,000 units (a unit is a millionth of a conversation; 600 conversations are one
+credit). No float is used anywhere: amounts are Python integers from intake to page.
+"""
+
+from decimal import ROUND_HALF_EVEN, Decimal, InvalidOperation, localcontext
+from fractions import Fraction
+
+UNITS_PER_CREDIT = 600_000_000
+_TRACE = UNITS_PER_CREDIT // 100
+
+
+def whole_units(exact: Fraction) -> int:
+    """Round an exact number of units to a whole one, half to even: the only rounding of an amount."""
+    return round(exact)
+
+
+def credits_text(units: int) -> str:
+    """Write units as credits with six decimals, half to even: the form of JSON and CSV."""
+    return _rounded(units, 6)
+
+
+def shown(units: int) -> str:
+    """Write units as credits for a person: `0.92`, `48,512`, `<0.01`, `0`."""
+    if units == 0:
+        return "0"
+    size = abs(units)
+    sign = "-" if units < 0 else ""
+    if size < _TRACE:
+        return ">-0.01" if sign else "<0.01"
+    if size < 1000 * UNITS_PER_CREDIT:
+        text = _rounded(size, 2)
+        if text != "1000.00":
+            return sign + text
+    return f"{sign}{int(_rounded(size, 0)):,}"
+
+
+def parse_credits(text: str) -> int:
+    """Read a credit figure with up to eight decimals as units; ValueError says what is wrong."""
+    try:
+        number = Decimal(text.strip().replace("_", ""))
+    except InvalidOperation:
+        raise ValueError(f"{text!r} is not a number of credits") from None
+    if not number.is_finite() or number.adjusted() > 10:
+        raise ValueError(f"{text!r} is not a number of credits below 15 billion")
+    exact = Fraction(number) * UNITS_PER_CREDIT
+    if exact * 100_000_000 % 1 or number != round(number, 8):
+        raise ValueError(f"{text!r} has more than eight decimals")
+    return whole_units(exact)
+
+
+def _rounded(units: int, places: int) -> str:
+    with localcontext(prec=60):
+        rounded = (Decimal(units) / UNITS_PER_CREDIT).quantize(Decimal(1).scaleb(-places), rounding=ROUND_HALF_EVEN)
+    return str(rounded if rounded else abs(rounded))

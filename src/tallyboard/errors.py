@@ -1,0 +1,33 @@
+"""The few ways a call can fail. The web turns each into one status (web/problems.py), the command line into exit 1."""
+
+
+class TallyboardError(Exception):
+    """A call that cannot be answered; the text says what, where and how to mend it."""
+
+
+class Invalid(TallyboardError):
+    """The caller asked for something that makes no sense."""
+
+
+class CellFull(Invalid):
+    """One user's quarter hour or one day of the account would hold more than a cell can: 15 billion credits."""
+
+
+class NotFound(TallyboardError):
+    """There is no such thing in this account."""
+
+
+class Stale(TallyboardError):
+    """Somebody else changed it meanwhile."""
+
+
+class Overloaded(TallyboardError):
+    """Too much is waiting; nothing was taken. Try again after `retry_seconds`."""
+
+    def __init__(self, message: str, retry_seconds: int = 1) -> None:
+        super().__init__(message)
+        self.retry_seconds = retry_seconds
+
+
+class Unavailable(TallyboardError):
+    """The ledger cannot be reached or written (disk full, data folder gone); nothing was taken."""

@@ -1,0 +1,224 @@
+"""The intake transaction: events, rollups and users change together (laws 2, 3, 7).
+
+One account a transaction. Its account row is changed first, which on every engine keeps a second
+writer of the same account waiting until this one has committed.
+"""
+
+from collections.abc import Sequence
+
+from msgspec import Struct
+
+from tallyboard import days
+from tallyboard.errors import NotFound
+from tallyboard.intake.event import UNATTRIBUTED
+from tallyboard.ledger import audit
+from tallyboard.ledger.contract import Batch, Entry, Outcome, Session, add_up
+from tallyboard.ledger.seen import SHELF_EVENTS, Seen
+
+USERS_REMEMBERED_MAX = 500_000
+
+SlotSum = tuple[int, int, int, int]
+"""slot, user_id, units, events"""
+
+
+class Appender:
+    """Writes groups of batches. Remembers users' ids and which events may have been seen: cache only."""
+
+    def __init__(self) -> None:
+        self._seen = Seen()
+        self._user_ids: dict[tuple[int, str], int] = {}
+
+    def append(self, session: Session, batches: Sequence[Batch]) -> list[Outcome]:
+        """Keep what is new of some batches of one account; one outcome for each."""
+        account_id = batches[0].account_id
+        account = lock(session, account_id)
+        keys = list({entry.event.key for batch in batches for entry in batch.entries})
+        seen = self._seen.find(session, account_id, account.shelf, keys)
+        fresh: list[tuple[Entry, Batch]] = []
+        outcomes = [_sort_out(batch, seen, fresh) for batch in batches]
+        if fresh:
+            self._keep(session, account_id, account, fresh)
+        return outcomes
+
+    def forget(self) -> None:
+        """Drop what is remembered, after a transaction that may not have been kept."""
+        self._seen.forget()
+        self._user_ids.clear()
+
+    def _keep(self, session: Session, account_id: int, account: "LockedAccount", fresh: list[tuple[Entry, Batch]]) -> None:
+        user_ids = self._users(session, account_id, account.user_count, {entry.event.user for entry, _ in fresh})
+        session.many(
+            """
+            INSERT INTO event (account_id, shelf, event_key, content, user_id, at_us, received_us,
+                               units, rated, type, model, source, id, data)
+            VALUES (:account_id, :shelf, :event_key, :content, :user_id, :at_us, :received_us,
+                    :units, :rated, :type, :model, :source, :id, :data)
+            """,
+            [_event_line(account.shelf, user_ids[entry.event.user], entry, batch) for entry, batch in fresh],
+        )
+        for entry, batch in fresh:
+            if entry.correction:
+                _note_correction(session, entry, batch)
+        amounts = (((entry.event.at_us // days.SLOT_US, user_ids[entry.event.user]), entry.units) for entry, _ in fresh)
+        slots = [(slot, user_id, units, events) for (slot, user_id), (units, events) in add_up(amounts).items()]
+        add_to_slots(session, account_id, slots)
+        add_to_days(session, account_id, account, slots)
+        shelf, shelf_events = account.shelf, account.shelf_events + len(fresh)
+        if shelf_events >= SHELF_EVENTS:
+            self._seen.close_shelf(session, account_id, shelf)
+            shelf, shelf_events = shelf + 1, 0
+        session.run(
+            """
+            UPDATE account SET revision = revision + 1, user_count = :user_count, shelf = :shelf, shelf_events = :shelf_events
+            WHERE account_id = :account_id
+            """,
+            account_id=account_id,
+            user_count=max(account.user_count, *user_ids.values()),
+            shelf=shelf,
+            shelf_events=shelf_events,
+        )
+
+    def _users(self, session: Session, account_id: int, user_count: int, keys: set[str]) -> dict[str, int]:
+        """The ids of users by key; a user seen for the first time gets the next one."""
+        if len(self._user_ids) > USERS_REMEMBERED_MAX:
+            self._user_ids.clear()
+        remembered = self._user_ids
+        unknown = [key for key in keys if (account_id, key) not in remembered]
+        if unknown:
+            lines = session.among(
+                "SELECT key, user_id FROM app_user WHERE account_id = :account_id AND key IN $keys", unknown, account_id=account_id
+            )
+            remembered.update(((account_id, key), user_id) for key, user_id in lines)
+            new = sorted(key for key in unknown if (account_id, key) not in remembered)
+            ids = {(account_id, key): user_count + position for position, key in enumerate(new, 1)}
+            session.many(
+                "INSERT INTO app_user (account_id, user_id, key) VALUES (:account_id, :user_id, :key)",
+                [(account_id, user_id, key) for (_, key), user_id in ids.items()],
+            )
+            remembered.update(ids)
+        return {key: remembered[account_id, key] for key in keys}
+
+
+def add_to_slots(session: Session, account_id: int, slots: Sequence[SlotSum]) -> None:
+    """Add sums to the quarter hours, which know no zone."""
+    session.many(
+        """
+        INSERT INTO slot_usage AS kept (account_id, slot, user_id, units, events)
+        VALUES (:account_id, :slot, :user_id, :units, :events)
+        ON CONFLICT (account_id, slot, user_id)
+        DO UPDATE SET units = kept.units + EXCLUDED.units, events = kept.events + EXCLUDED.events
+        """,
+        [(account_id, *line) for line in slots],
+    )
+
+
+def add_to_days(session: Session, account_id: int, account: "LockedAccount", slots: Sequence[SlotSum]) -> None:
+    """Add sums to the users' days and the days' totals; while days are rebuilt, only to those already done."""
+    zone = days.zone(account.timezone)
+    by_user: dict[tuple[int, int], list[int]] = {}
+    by_day: dict[int, list[int]] = {}
+    for slot, user_id, units, events in slots:
+        day = days.day_number(slot, zone)
+        if account.days_end is not None and day >= account.days_end:
+            continue
+        for sums in (by_user.setdefault((user_id, day), [0, 0]), by_day.setdefault(day, [0, 0])):
+            sums[0] += units
+            sums[1] += events
+    session.many(
+        """
+        INSERT INTO day_usage AS kept (account_id, zone_version, user_id, day, units, events)
+        VALUES (:account_id, :zone_version, :user_id, :day, :units, :events)
+        ON CONFLICT (account_id, zone_version, user_id, day)
+        DO UPDATE SET units = kept.units + EXCLUDED.units, events = kept.events + EXCLUDED.events
+        """,
+        [(account_id, account.zone_version, user_id, day, *sums) for (user_id, day), sums in sorted(by_user.items())],
+    )
+    session.many(
+        """
+        INSERT INTO day_total AS kept (account_id, zone_version, day, units, events)
+        VALUES (:account_id, :zone_version, :day, :units, :events)
+        ON CONFLICT (account_id, zone_version, day)
+        DO UPDATE SET units = kept.units + EXCLUDED.units, events = kept.events + EXCLUDED.events
+        """,
+        [(account_id, account.zone_version, day, *sums) for day, sums in sorted(by_day.items())],
+    )
+
+
+class LockedAccount(Struct, frozen=True):
+    """An account row that no other transaction can change before this one ends.
+
+    `days_end` is the first day that the rebuild after a zone change has not reached, None where all days are complete.
+    """
+
+    timezone: str
+    zone_version: int
+    days_end: int | None
+    user_count: int
+    shelf: int
+    shelf_events: int
+
+
+def lock(session: Session, account_id: int) -> LockedAccount:
+    """Take the account row for this transaction."""
+    line = session.one(
+        """
+        UPDATE account SET revision = revision WHERE account_id = :account_id
+        RETURNING timezone, zone_version,
+                  CASE WHEN days_version < zone_version THEN coalesce(days_through + 1, -1000000) END,
+                  user_count, shelf, shelf_events
+        """,
+        account_id=account_id,
+    )
+    if line is None:
+        raise NotFound("there is no such account")
+    return LockedAccount(*line)
+
+
+def _sort_out(batch: Batch, seen: dict[bytes, int], fresh: list[tuple[Entry, Batch]]) -> Outcome:
+    """Tell what is new from what was seen, in order; what is new joins `fresh` and is seen from then on."""
+    accepted = duplicate = conflict = unrated = unattributed = 0
+    for entry in batch.entries:
+        known = seen.get(entry.event.key)
+        if known is None:
+            seen[entry.event.key] = entry.event.content
+            fresh.append((entry, batch))
+            accepted += 1
+            unrated += not entry.rated
+            unattributed += entry.event.user == UNATTRIBUTED
+        elif known == entry.event.content:
+            duplicate += 1
+        else:
+            conflict += 1
+    return Outcome(accepted, duplicate, conflict, unrated, unattributed)
+
+
+def _event_line(shelf: int, user_id: int, entry: Entry, batch: Batch) -> tuple[int | str | bytes, ...]:
+    event = entry.event
+    return (
+        batch.account_id,
+        shelf,
+        event.key,
+        event.content,
+        user_id,
+        event.at_us,
+        batch.received_us,
+        entry.units,
+        int(entry.rated),
+        event.type,
+        event.model,
+        event.source,
+        event.id,
+        event.document.decode(),
+    )
+
+
+def _note_correction(session: Session, entry: Entry, batch: Batch) -> None:
+    detail = {
+        "source": entry.event.source,
+        "id": entry.event.id,
+        "user": entry.event.user,
+        "at": days.instant_text(entry.event.at_us),
+        "units": entry.units,
+        "reason": entry.event.data.get("reason"),
+    }
+    audit.note(session, batch.account_id, batch.actor, "usage.corrected", detail, batch.received_us)

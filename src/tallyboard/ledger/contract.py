@@ -1,0 +1,93 @@
+"""What every ledger engine offers, and the values that go in and come out.
+
+A Session is one transaction on one engine. Statements are literal SQL with `:name` parameters; the
+places where engines differ are the named `$fragments` of `Ledger.dialect`, filled in by the engine.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Future
+from contextlib import AbstractContextManager
+from typing import Any, Protocol, TypeVar
+
+from msgspec import Struct
+
+from tallyboard.intake.event import UsageEvent
+
+Result = TypeVar("Result")
+Value = int | str | bytes | None
+Line = tuple[Any, ...]
+
+
+class Session(Protocol):
+    """One transaction: all of it is kept, or nothing."""
+
+    def all(self, sql: str, **values: Value) -> list[Line]:
+        """Every line of the answer."""
+
+    def one(self, sql: str, **values: Value) -> Line | None:
+        """The first line of the answer, None where there is none."""
+
+    def run(self, sql: str, **values: Value) -> int:
+        """Change something; how many rows were."""
+
+    def many(self, sql: str, lines: Sequence[Sequence[Value]]) -> None:
+        """Run a statement once for each line; the line's values take the `:names` in order of appearance."""
+
+    def among(self, sql: str, keys: Sequence[Value], **values: Value) -> list[Line]:
+        """Every line of a statement that reads `IN $keys`, for any number of keys."""
+
+
+class Entry(Struct, frozen=True, gc=False):
+    """A charged event on its way into the ledger. A `correction` has a negative quantity and goes into the audit log."""
+
+    event: UsageEvent
+    units: int
+    rated: bool
+    correction: bool = False
+
+
+class Batch(Struct, frozen=True):
+    """The entries of one request, for one account, received from `actor` (key or command) at one instant."""
+
+    account_id: int
+    entries: tuple[Entry, ...]
+    received_us: int
+    actor: str
+
+
+class Outcome(Struct, frozen=True):
+    """What became of a batch: `accepted + duplicate + conflict` is its length."""
+
+    accepted: int = 0
+    duplicate: int = 0
+    conflict: int = 0
+    unrated: int = 0
+    unattributed: int = 0
+
+
+class Ledger(Protocol):
+    """A store of accounts. Every method may raise Unavailable."""
+
+    def reading(self) -> AbstractContextManager[Session]:
+        """A snapshot to read from, on the calling thread."""
+
+    def writing(self) -> AbstractContextManager[Session]:
+        """A transaction that is on disk when the context ends without an exception, on the calling thread."""
+
+    def append(self, batch: Batch) -> "Future[Outcome]":
+        """Queue a batch for the next group commit; Overloaded where the queue is full."""
+
+    def change(self, work: Callable[[Session], Result]) -> "Future[Result]":
+        """Queue any other transaction behind the batches."""
+
+    def close(self) -> None:
+        """Finish what was queued and close."""
+
+
+def add_up(amounts: Iterable[tuple[Any, int]]) -> Mapping[Any, tuple[int, int]]:
+    """Sum (key, units) by key into (units, events), in the order of the keys."""
+    sums: dict[Any, tuple[int, int]] = {}
+    for key, units in amounts:
+        before = sums.get(key, (0, 0))
+        sums[key] = (before[0] + units, before[1] + 1)
+    return dict(sorted(sums.items()))

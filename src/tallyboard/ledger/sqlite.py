@@ -1,0 +1,215 @@
+"""The embedded engine: SQLite in WAL mode with synchronous=FULL, so that a commit is on disk (law 1).
+
+One connection writes at a time, within this process by a lock and across processes by SQLite's own;
+readers have snapshots and never wait. Checkpoints run in a thread of their own, off the commit path.
+"""
+
+import re
+import sqlite3
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import lru_cache
+from importlib import resources
+from pathlib import Path
+from queue import Empty, LifoQueue
+
+from tallyboard.errors import CellFull, Unavailable
+from tallyboard.ledger.contract import Line, Value
+
+FILE_NAME = "tallyboard.db"
+BUSY_SECONDS = 30
+READERS_MAX = 8
+CHECKPOINT_SECONDS = 1.0
+CHECKPOINT_BYTES = 16 * 1024 * 1024
+WAL_BYTES_MAX = 512 * 1024 * 1024
+_KEYS_AT_ONCE = 500
+_CELL_FULL = "with these events one user's quarter hour or the account's day would exceed 15 billion credits"
+
+_DIALECT = {
+    "$int": "integer",
+    "$bytes": "blob",
+    "$clustered": "STRICT, WITHOUT ROWID",
+    "$table": "STRICT",
+    "$day_edges": "(SELECT value ->> 0 AS day, value ->> 1 AS first_slot, value ->> 2 AS end_slot FROM json_each(:edges))",
+    # Take the left side first and look the right side up by its key: SQLite's planner may not turn it round.
+    "$ordered_join": "CROSS JOIN",
+}
+_NAME = re.compile(r":([a-z_]+)")
+
+
+class SqliteSession:
+    """One transaction on one connection (contract.Session)."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+
+    def all(self, sql: str, **values: Value) -> list[Line]:
+        return self._connection.execute(dialect(sql), values).fetchall()
+
+    def one(self, sql: str, **values: Value) -> Line | None:
+        found = self.all(sql, **values)
+        return found[0] if found else None
+
+    def run(self, sql: str, **values: Value) -> int:
+        return self._connection.execute(dialect(sql), values).rowcount
+
+    def many(self, sql: str, lines: Sequence[Sequence[Value]]) -> None:
+        self._connection.executemany(_positional(dialect(sql)), lines)
+
+    def among(self, sql: str, keys: Sequence[Value], **values: Value) -> list[Line]:
+        found: list[Line] = []
+        for start in range(0, len(keys), _KEYS_AT_ONCE):
+            part = keys[start : start + _KEYS_AT_ONCE]
+            # Few distinct texts, so that SQLite's statement cache holds them: NULL matches nothing.
+            size = min(1 << (len(part) - 1).bit_length(), _KEYS_AT_ONCE)
+            padded = [*part, *[None] * (size - len(part))]
+            named = {f"key{index}": key for index, key in enumerate(padded)}
+            listed = "(" + ",".join(f":{name}" for name in named) + ")"
+            found += self._connection.execute(dialect(sql).replace("$keys", listed), {**values, **named}).fetchall()
+        return found
+
+
+class SqliteEngine:
+    """A data folder with one database file in it."""
+
+    def __init__(self, folder: Path, *, synchronous: str = "FULL") -> None:
+        self.path = folder / FILE_NAME
+        self._synchronous = synchronous
+        self._write_lock = threading.Lock()
+        self._readers: LifoQueue[sqlite3.Connection] = LifoQueue(READERS_MAX)
+        try:
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self._writer = self._connect()
+        except (OSError, sqlite3.Error) as error:
+            raise Unavailable(f"the data folder {folder} cannot be used: {error}") from error
+        self._closing = threading.Event()
+        self._checkpointer = threading.Thread(target=self._checkpoint, name="checkpoint", daemon=True)
+        self._checkpointer.start()
+
+    @contextmanager
+    def reading(self) -> Iterator[SqliteSession]:
+        """A snapshot that later commits do not change."""
+        try:
+            connection = self._readers.get_nowait()
+        except Empty:
+            connection = self._connect()
+        with _own_errors():
+            try:
+                connection.execute("BEGIN")
+                yield SqliteSession(connection)
+            finally:
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+                self._give_back(connection)
+
+    @contextmanager
+    def writing(self) -> Iterator[SqliteSession]:
+        """A transaction that is on disk when the context ends without an exception."""
+        with self._write_lock, _own_errors():
+            self._writer.execute("BEGIN IMMEDIATE")
+            try:
+                yield SqliteSession(self._writer)
+                self._writer.execute("COMMIT")
+            except BaseException:
+                if self._writer.in_transaction:
+                    self._writer.execute("ROLLBACK")
+                raise
+
+    def close(self) -> None:
+        """Close every connection; the last one writes the log back into the database file."""
+        self._closing.set()
+        self._checkpointer.join()
+        while True:
+            try:
+                self._readers.get_nowait().close()
+            except Empty:
+                break
+        with self._write_lock:
+            self._writer.close()
+
+    def _connect(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(
+            self.path, isolation_level=None, timeout=BUSY_SECONDS, check_same_thread=False, cached_statements=256
+        )
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute(f"PRAGMA synchronous = {self._synchronous}")
+        connection.execute("PRAGMA foreign_keys = ON")
+        connection.execute("PRAGMA wal_autocheckpoint = 0")
+        connection.execute("PRAGMA cache_size = -65536")
+        connection.execute("PRAGMA mmap_size = 1073741824")
+        return connection
+
+    def _give_back(self, connection: sqlite3.Connection) -> None:
+        if self._closing.is_set() or self._readers.full():
+            connection.close()
+        else:
+            self._readers.put_nowait(connection)
+
+    def _checkpoint(self) -> None:
+        """Copy the log back into the file; where writers leave no gap for long, make one."""
+        log = self.path.with_name(self.path.name + "-wal")
+        connection = self._connect()
+        while not self._closing.wait(CHECKPOINT_SECONDS):
+            try:
+                size = log.stat().st_size
+                if size > WAL_BYTES_MAX:
+                    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+                elif size > CHECKPOINT_BYTES:
+                    connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+            except (OSError, sqlite3.Error):
+                continue  # Tried again in a second; what is acknowledged is safe in the log meanwhile.
+        connection.close()
+
+
+def migrate(engine: SqliteEngine) -> int:
+    """Bring the schema up to date, one numbered file a transaction; the number reached.
+
+    A schema newer than this program raises Unavailable: an old program must not write to it.
+    """
+    with engine.writing() as session:
+        session.run("CREATE TABLE IF NOT EXISTS schema_version (version $int NOT NULL)")
+    files = migrations()
+    while True:
+        with engine.writing() as session:
+            version = (session.one("SELECT max(version) FROM schema_version") or (None,))[0] or 0
+            if version > len(files):
+                raise Unavailable(f"the data was written by a newer Tallyboard (schema {version}, this one knows {len(files)})")
+            if version == len(files):
+                return int(version)
+            for statement in files[version].split(";\n"):
+                session.run(statement)
+            session.run("INSERT INTO schema_version (version) VALUES (:version)", version=version + 1)
+
+
+def migrations() -> list[str]:
+    """The texts of the numbered migrations, in order."""
+    folder = resources.files("tallyboard.ledger").joinpath("migrations")
+    return [entry.read_text("utf-8") for entry in sorted(folder.iterdir(), key=lambda entry: entry.name) if entry.name.endswith(".sql")]
+
+
+@lru_cache(maxsize=512)
+def dialect(sql: str) -> str:
+    """A statement with the engine's own fragments in place."""
+    for fragment, text in _DIALECT.items():
+        sql = sql.replace(fragment, text)
+    return sql
+
+
+@lru_cache(maxsize=128)
+def _positional(sql: str) -> str:
+    return _NAME.sub("?", sql)
+
+
+@contextmanager
+def _own_errors() -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        raise Unavailable(f"the ledger cannot be used now: {error}") from error
+    except sqlite3.IntegrityError as error:
+        if error.sqlite_errorcode == sqlite3.SQLITE_CONSTRAINT_DATATYPE:
+            raise CellFull(_CELL_FULL) from error
+        raise
+    except OverflowError as error:
+        raise CellFull(_CELL_FULL) from error

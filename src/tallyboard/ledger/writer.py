@@ -1,0 +1,172 @@
+"""Group commit: one thread takes what is waiting, writes it in one transaction, acknowledges all of it.
+
+Nobody waits for a timer: while one group is being written, the next gathers. What does not fit the
+bounded queue is refused at once, so an overload is answered, not buffered.
+"""
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from contextlib import AbstractContextManager
+from itertools import groupby
+from queue import SimpleQueue
+from typing import Any, Protocol
+
+from msgspec import Struct
+
+from tallyboard.errors import Overloaded, Unavailable
+from tallyboard.ledger.append import Appender
+from tallyboard.ledger.contract import Batch, Outcome, Result, Session
+
+GROUP_BATCHES_MAX = 256
+GROUP_EVENTS_MAX = 10_000
+QUEUE_EVENTS_MAX = 100_000
+QUEUE_ITEMS_MAX = 4_096
+
+
+class Engine(Protocol):
+    """What the writer needs of an engine."""
+
+    def reading(self) -> AbstractContextManager[Session]:
+        """A snapshot."""
+
+    def writing(self) -> AbstractContextManager[Session]:
+        """A transaction."""
+
+    def close(self) -> None:
+        """Close it."""
+
+
+class _Waiting(Struct):
+    """A batch or another piece of work, and who waits for it."""
+
+    batch: Batch | None
+    work: Callable[[Session], Any] | None
+    future: Future[Any]
+
+
+class Writer:
+    """A ledger (contract.Ledger): an engine with a queue in front of its write transactions."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._appender = Appender()
+        self._queue: SimpleQueue[_Waiting | None] = SimpleQueue()
+        self._lock = threading.Lock()
+        self._events = 0
+        self._items = 0
+        self._closed = False
+        self._thread = threading.Thread(target=self._run, name="ledger-writer", daemon=True)
+        self._thread.start()
+
+    def reading(self) -> AbstractContextManager[Session]:
+        """A snapshot to read from, on the calling thread."""
+        return self._engine.reading()
+
+    def writing(self) -> AbstractContextManager[Session]:
+        """A transaction of its own, on the calling thread."""
+        return self._engine.writing()
+
+    def append(self, batch: Batch) -> Future[Outcome]:
+        """Queue a batch; Overloaded where the queue is full."""
+        if not batch.entries:
+            done: Future[Outcome] = Future()
+            done.set_result(Outcome())
+            return done
+        return self._put(_Waiting(batch, None, Future()))
+
+    def change(self, work: Callable[[Session], Result]) -> Future[Result]:
+        """Queue another transaction; it runs alone, in the order it came."""
+        return self._put(_Waiting(None, work, Future()))
+
+    def close(self) -> None:
+        """Write what is queued, then close the engine."""
+        with self._lock:
+            if self._closed:
+                return
+            self._closed = True
+            self._queue.put(None)
+        self._thread.join()
+        self._engine.close()
+
+    @property
+    def waiting_events(self) -> int:
+        """How many events are queued or being written."""
+        return self._events
+
+    def _put(self, item: _Waiting) -> Future[Any]:
+        size = _size(item)
+        with self._lock:
+            if self._closed:
+                raise Unavailable("the ledger is closing")
+            if self._items >= QUEUE_ITEMS_MAX or (self._events and self._events + size > QUEUE_EVENTS_MAX):
+                raise Overloaded("more events are waiting to be written than the queue holds; send them again in a moment")
+            self._items += 1
+            self._events += size
+            self._queue.put(item)
+        return item.future
+
+    def _run(self) -> None:
+        ahead: _Waiting | None = None
+        while True:
+            first = ahead or self._queue.get()
+            if first is None:
+                return
+            group, ahead, ends = self._gather(first)
+            self._write(group)
+            with self._lock:
+                self._items -= len(group)
+                self._events -= sum(map(_size, group))
+            if ends:
+                return
+
+    def _gather(self, first: _Waiting) -> tuple[list[_Waiting], _Waiting | None, bool]:
+        """What is waiting, up to a group; the item that begins the next group; whether the queue has ended."""
+        group, events = [first], _size(first)
+        while first.batch and len(group) < GROUP_BATCHES_MAX and not self._queue.empty():
+            item = self._queue.get()
+            if item is None:
+                return group, None, True
+            if item.batch is None or events + _size(item) > GROUP_EVENTS_MAX:
+                return group, item, False
+            group.append(item)
+            events += _size(item)
+        return group, None, False
+
+    def _write(self, group: list[_Waiting]) -> None:
+        if group[0].work is not None:
+            self._do(group[0])
+            return
+        by_account = sorted(group, key=lambda item: item.batch.account_id if item.batch else 0)
+        for _, items in groupby(by_account, key=lambda item: item.batch.account_id if item.batch else 0):
+            self._append(list(items))
+
+    def _append(self, items: list[_Waiting]) -> None:
+        """One transaction for all; where it fails, one for each, so that no batch fails for another."""
+        try:
+            with self._engine.writing() as session:
+                outcomes = self._appender.append(session, [item.batch for item in items if item.batch])
+        except Exception as error:
+            self._appender.forget()
+            if len(items) == 1:
+                items[0].future.set_exception(error)
+            else:
+                for item in items:
+                    self._append([item])
+            return
+        for item, outcome in zip(items, outcomes, strict=True):
+            item.future.set_result(outcome)
+
+    def _do(self, item: _Waiting) -> None:
+        assert item.work is not None
+        try:
+            with self._engine.writing() as session:
+                result = item.work(session)
+        except Exception as error:
+            item.future.set_exception(error)
+        else:
+            item.future.set_result(result)
+
+
+def _size(item: _Waiting) -> int:
+    return len(item.batch.entries) if item.batch else 0

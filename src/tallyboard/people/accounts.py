@@ -1,0 +1,95 @@
+"""Accounts: the organization whose usage is metered. The first is made when a data folder is new."""
+
+from msgspec import Struct
+
+from tallyboard import days
+from tallyboard.errors import Invalid, NotFound
+from tallyboard.ledger import audit
+from tallyboard.ledger.contract import Session
+from tallyboard.ledger.rollups import change_zone
+from tallyboard.rates import card
+
+FIRST_ACCOUNT_ID = 1
+FIRST_NAME = "My organization"
+NAME_CHARACTERS_MAX = 80
+
+
+class Account(Struct, frozen=True):
+    """An account as people see it."""
+
+    account_id: int
+    name: str
+    timezone: str
+
+
+def ensure_first(session: Session, now_us: int) -> bool:
+    """Make the first account, in UTC with the default rate card, where there is none; whether it was made."""
+    if session.one("SELECT 1 FROM account LIMIT 1"):
+        return False
+    session.run(
+        """
+        INSERT INTO account (account_id, name, timezone, zone_version, days_version, revision, user_count,
+                             shelf, shelf_events, created_us)
+        VALUES (:account_id, :name, 'UTC', 1, 1, 1, 0, 0, 0, :now_us)
+        """,
+        account_id=FIRST_ACCOUNT_ID,
+        name=FIRST_NAME,
+        now_us=now_us,
+    )
+    set_card(session, FIRST_ACCOUNT_ID, card.default_text(), "setup", now_us)
+    return True
+
+
+def of(session: Session, account_id: int) -> Account:
+    """The account."""
+    line = session.one("SELECT account_id, name, timezone FROM account WHERE account_id = :account_id", account_id=account_id)
+    if line is None:
+        raise NotFound("there is no such account")
+    return Account(*line)
+
+
+def change(session: Session, account_id: int, actor: str, now_us: int, *, name: str | None = None, timezone: str | None = None) -> Account:
+    """Rename the account or change its zone, and note what was changed."""
+    before = of(session, account_id)
+    if name is not None:
+        name = name.strip()
+        if not 0 < len(name) <= NAME_CHARACTERS_MAX or not name.isprintable():
+            raise Invalid(f"a name has 1 to {NAME_CHARACTERS_MAX} printable characters")
+        session.run(
+            "UPDATE account SET name = :name, revision = revision + 1 WHERE account_id = :account_id", name=name, account_id=account_id
+        )
+    if timezone is not None:
+        try:
+            change_zone(session, account_id, days.zone(timezone).key)
+        except ValueError as error:
+            raise Invalid(str(error)) from None
+    after = of(session, account_id)
+    if after != before:
+        audit.note(session, account_id, actor, "account.changed", {"before": before, "after": after}, now_us)
+    return after
+
+
+def card_of(session: Session, account_id: int) -> tuple[int, str]:
+    """The number and text of the rate card in force."""
+    line = session.one(
+        "SELECT card_id, text FROM rate_card WHERE account_id = :account_id ORDER BY card_id DESC LIMIT 1", account_id=account_id
+    )
+    if line is None:
+        raise NotFound("there is no such account")
+    return line[0], line[1]
+
+
+def set_card(session: Session, account_id: int, text: str, actor: str, now_us: int) -> int:
+    """Put a rate card in force for events from now on; CardError where it has mistakes. Its number."""
+    card.read(text)
+    (last,) = session.one("SELECT max(card_id) FROM rate_card WHERE account_id = :account_id", account_id=account_id) or (None,)
+    card_id = int(last or 0) + 1
+    session.run(
+        "INSERT INTO rate_card (account_id, card_id, text, set_us) VALUES (:account_id, :card_id, :text, :now_us)",
+        account_id=account_id,
+        card_id=card_id,
+        text=text,
+        now_us=now_us,
+    )
+    audit.note(session, account_id, actor, "rates.set", {"card": card_id}, now_us)
+    return card_id

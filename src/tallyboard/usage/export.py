@@ -1,0 +1,86 @@
+"""The usage answer as JSON and CSV: the same figures in both, exact."""
+
+import csv
+import io
+from collections.abc import Iterator
+
+import orjson
+
+from tallyboard import days
+from tallyboard.credits import credits_text
+from tallyboard.usage.report import Report
+
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
+
+def json(report: Report) -> bytes:
+    """The answer of `GET /api/v1/usage`."""
+    return orjson.dumps(
+        {
+            "account": {"name": report.account, "timezone": report.timezone},
+            "from": report.days[0].day.isoformat(),
+            "to": report.days[-1].day.isoformat(),
+            "complete_through": days.instant_text(report.complete_through_us),
+            "total": _amount(report.units),
+            "days": [
+                {
+                    "day": line.day.isoformat(),
+                    "starts_at": _text(line.starts_at_us),
+                    "ends_at": _text(line.ends_at_us),
+                    **_amount(line.units),
+                    "complete": line.complete,
+                }
+                for line in report.days
+            ],
+            "users": [
+                {"user": user.user, "email": user.email, "label": user.label, **_amount(user.units), "days": _whole(user.days)}
+                for user in report.users
+            ],
+            "others": {"users": report.others.users, **_amount(report.others.units), "days": _whole(report.others.days)},
+            "truncated": report.truncated,
+        },
+    )
+
+
+def csv_lines(report: Report) -> Iterator[str]:
+    """One line a user and day with usage, Others last: `day,user,email,credits,units`."""
+    yield _line("day", "user", "email", "credits", "units")
+    for user in report.users:
+        for day, units in zip(report.days, user.days, strict=True):
+            if units:
+                yield _line(day.day.isoformat(), user.user, user.email or "", credits_text(units), str(units))
+    for day, units in zip(report.days, report.others.days, strict=True):
+        if units:
+            yield _line(day.day.isoformat(), f"({report.others.users} others)", "", credits_text(units), str(units))
+
+
+def _line(*cells: str) -> str:
+    text = io.StringIO()
+    csv.writer(text).writerow([_safe(cell) for cell in cells])
+    return text.getvalue()
+
+
+def _safe(cell: str) -> str:
+    """No spreadsheet may take a user key for a formula; numbers keep their sign."""
+    return f"'{cell}" if cell.startswith(_FORMULA) and not _is_number(cell) else cell
+
+
+def _is_number(cell: str) -> bool:
+    return cell.removeprefix("-").replace(".", "", 1).isdecimal()
+
+
+def _text(us: int) -> str:
+    return days.instant_text(us).replace(".000Z", "Z")
+
+
+def _amount(units: int) -> dict[str, object]:
+    return {"credits": credits_text(units), "units": _integer(units)}
+
+
+def _whole(amounts: tuple[int, ...]) -> list[object]:
+    return [_integer(units) for units in amounts]
+
+
+def _integer(units: int) -> object:
+    """JSON integers of any size: what does not fit 64 bits is written digit by digit."""
+    return units if -(2**63) <= units < 2**64 else orjson.Fragment(str(units))

@@ -1,0 +1,258 @@
+"""Asks the ledger one question about usage and puts the answer together.
+
+Three reads in one snapshot: every user's sum, each day's total, and the days of the users shown. They
+go to the day table of the account's zone, or to the slots for another zone or while days are rebuilt:
+the lines are the same (law 5). SQL sums the upper and lower half of amounts apart, so that no sum can
+overflow 64 bits; Python puts them together.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from heapq import nlargest
+from zoneinfo import ZoneInfo
+
+from msgspec import Struct
+
+from tallyboard import days
+from tallyboard.days import DayRange
+from tallyboard.errors import Invalid, NotFound
+from tallyboard.ledger.contract import Session
+from tallyboard.ledger.rollups import Zone, edges_text, zone_of
+from tallyboard.usage.report import DayUsage, Others, Report, UserUsage
+
+TOP_MAX = 200
+
+
+class Question(Struct, frozen=True):
+    """Which usage: a range of account days, perhaps of one user, in the account's zone or a what-if one.
+
+    `top` is how many users are shown one by one, None for all.
+    """
+
+    range: DayRange
+    user: str | None = None
+    top: int | None = TOP_MAX
+    timezone: str | None = None
+
+
+class Named(Struct, frozen=True):
+    """Who a user is."""
+
+    user_id: int
+    key: str
+    email: str | None
+    name: str | None
+
+
+class Ranked(Struct, frozen=True):
+    """One user and the units ranked by."""
+
+    who: Named
+    units: int
+
+
+class Sums(Struct, frozen=True):
+    """Every user's units over a range, by user_id."""
+
+    by_user: dict[int, int]
+
+    @property
+    def units(self) -> int:
+        """Everyone's together."""
+        return sum(self.by_user.values())
+
+
+class Source:
+    """Where sums come from for one account and zone within one snapshot."""
+
+    def __init__(self, session: Session, account_id: int, zone: Zone, timezone: str | None) -> None:
+        self._session = session
+        self._account_id = account_id
+        self._from_days = zone.ready and timezone in {None, zone.name}
+        self._version = zone.version
+        self.timezone = timezone or zone.name
+        self.zone: ZoneInfo = days.zone(self.timezone)
+
+    def user_sums(self, span: DayRange) -> Sums:
+        """The sums of every user with an event in the range."""
+        if self._from_days:
+            lines = self._session.all(
+                """
+                SELECT user_id, sum(units >> 32), sum(units & 4294967295) FROM day_usage
+                WHERE account_id = :account_id AND zone_version = :version AND day BETWEEN :first AND :last
+                GROUP BY user_id
+                """,
+                **self._range(span),
+            )
+        else:
+            lines = self._session.all(
+                """
+                SELECT user_id, sum(units >> 32), sum(units & 4294967295) FROM slot_usage
+                WHERE account_id = :account_id AND slot >= :first_slot AND slot < :end_slot GROUP BY user_id
+                """,
+                **self._slots(span),
+            )
+        return Sums({user_id: (high << 32) + low for user_id, high, low in lines})
+
+    def day_sums(self, span: DayRange) -> dict[int, int]:
+        """Everyone's units by day number; days without an event are left out."""
+        if self._from_days:
+            lines = self._session.all(
+                """
+                SELECT day, units >> 32, units & 4294967295 FROM day_total
+                WHERE account_id = :account_id AND zone_version = :version AND day BETWEEN :first AND :last
+                """,
+                **self._range(span),
+            )
+        else:
+            lines = self._session.all(
+                """
+                SELECT edge.day, sum(slot_usage.units >> 32), sum(slot_usage.units & 4294967295) FROM $day_edges AS edge
+                $ordered_join slot_usage ON slot_usage.account_id = :account_id
+                    AND slot_usage.slot >= edge.first_slot AND slot_usage.slot < edge.end_slot
+                GROUP BY edge.day
+                """,
+                account_id=self._account_id,
+                edges=edges_text(span, self.zone),
+            )
+        return {day: (high << 32) + low for day, high, low in lines}
+
+    def user_days(self, span: DayRange, user_ids: Sequence[int]) -> dict[int, list[int]]:
+        """Units of each day of the range by user; users without an event in it are left out."""
+        if self._from_days:
+            lines = self._session.among(
+                """
+                SELECT user_id, day, units >> 32, units & 4294967295 FROM day_usage
+                WHERE account_id = :account_id AND zone_version = :version AND user_id IN $keys AND day BETWEEN :first AND :last
+                """,
+                user_ids,
+                **self._range(span),
+            )
+        else:
+            lines = self._session.among(
+                """
+                SELECT slot_usage.user_id, edge.day, sum(slot_usage.units >> 32), sum(slot_usage.units & 4294967295) FROM $day_edges AS edge
+                $ordered_join slot_usage ON slot_usage.account_id = :account_id
+                    AND slot_usage.slot >= edge.first_slot AND slot_usage.slot < edge.end_slot
+                WHERE slot_usage.user_id IN $keys
+                GROUP BY slot_usage.user_id, edge.day
+                """,
+                user_ids,
+                account_id=self._account_id,
+                edges=edges_text(span, self.zone),
+            )
+        first = days.to_number(span.first)
+        by_user: dict[int, list[int]] = {}
+        for user_id, day, high, low in lines:
+            by_user.setdefault(user_id, [0] * len(span))[day - first] = (high << 32) + low
+        return by_user
+
+    def _range(self, span: DayRange) -> dict[str, int]:
+        numbers = {"first": days.to_number(span.first), "last": days.to_number(span.last)}
+        return {"account_id": self._account_id, "version": self._version, **numbers}
+
+    def _slots(self, span: DayRange) -> dict[str, int]:
+        edges = days.bounds(span, self.zone)
+        return {"account_id": self._account_id, "first_slot": edges[0], "end_slot": edges[-1]}
+
+
+def answer(session: Session, account_id: int, question: Question, now_us: int) -> Report:
+    """The answer, from one snapshot begun at `now_us` or after."""
+    if len(question.range) > days.RANGE_DAYS_MAX:
+        raise Invalid(f"a range may hold {days.RANGE_DAYS_MAX} days; this one holds {len(question.range)}")
+    source = Source(session, account_id, zone_of(session, account_id), question.timezone)
+    if question.user is None:
+        sums = source.user_sums(question.range)
+        best = rank(session, account_id, sums.by_user, question.top)
+        totals = source.day_sums(question.range)
+        return report(session, account_id, source, question.range, best, sums, totals, now_us)
+    who = users_by_key(session, account_id, [question.user])
+    of_user = source.user_days(question.range, [named.user_id for named in who])
+    sums = Sums({user_id: sum(units) for user_id, units in of_user.items()})
+    best = [Ranked(named, sums.by_user[named.user_id]) for named in who if named.user_id in of_user][: question.top]
+    first = days.to_number(question.range.first)
+    totals = {first + index: units for found in of_user.values() for index, units in enumerate(found)}
+    return report(session, account_id, source, question.range, best, sums, totals, now_us)
+
+
+def report(
+    session: Session,
+    account_id: int,
+    source: Source,
+    span: DayRange,
+    best: Sequence[Ranked],
+    sums: Sums,
+    totals: Mapping[int, int],
+    now_us: int,
+) -> Report:
+    """Put an answer together: the users shown with their days, and Others as what is left of the totals."""
+    users = user_lines(source, span, best)
+    day_units = [totals.get(days.to_number(day), 0) for day in span.days()]
+    shown_days = [sum(column) for column in zip(*(user.days for user in users), strict=True)] or [0] * len(span)
+    units = sum(day_units)
+    return Report(
+        account=account_name(session, account_id),
+        timezone=source.timezone,
+        days=_day_lines(span, source.zone, day_units, now_us),
+        users=users,
+        others=Others(
+            users=len(sums.by_user) - len(users),
+            units=units - sum(user.units for user in users),
+            days=tuple(total - shown for total, shown in zip(day_units, shown_days, strict=True)),
+        ),
+        units=units,
+        complete_through_us=now_us,
+    )
+
+
+def rank(session: Session, account_id: int, sums: Mapping[int, int], top: int | None) -> list[Ranked]:
+    """The `top` users, or all, by units, highest first, then by key (code points order as UTF-8 bytes do)."""
+    if top == 0 or not sums:
+        return []
+    least = None if top is None else nlargest(top, sums.values())[-1]
+    candidates = [user_id for user_id, units in sums.items() if least is None or units >= least]
+    ranked = [Ranked(who, sums[who.user_id]) for who in users_by_id(session, account_id, candidates)]
+    return sorted(ranked, key=lambda line: (-line.units, line.who.key))[:top]
+
+
+def user_lines(source: Source, span: DayRange, best: Sequence[Ranked]) -> tuple[UserUsage, ...]:
+    """Ranked users with their days."""
+    of_user = source.user_days(span, [line.who.user_id for line in best])
+    none = [0] * len(span)
+    return tuple(
+        UserUsage(line.who.key, line.who.email, line.who.name, line.units, tuple(of_user.get(line.who.user_id, none))) for line in best
+    )
+
+
+def users_by_id(session: Session, account_id: int, user_ids: Sequence[int]) -> list[Named]:
+    """Who the users with these ids are."""
+    lines = session.among(
+        "SELECT user_id, key, email, name FROM app_user WHERE account_id = :account_id AND user_id IN $keys",
+        user_ids,
+        account_id=account_id,
+    )
+    return [Named(*line) for line in lines]
+
+
+def users_by_key(session: Session, account_id: int, keys: Sequence[str]) -> list[Named]:
+    """The users with these keys; a key never seen is left out."""
+    lines = session.among(
+        "SELECT user_id, key, email, name FROM app_user WHERE account_id = :account_id AND key IN $keys", keys, account_id=account_id
+    )
+    return [Named(*line) for line in lines]
+
+
+def account_name(session: Session, account_id: int) -> str:
+    """What the account is called."""
+    line = session.one("SELECT name FROM account WHERE account_id = :account_id", account_id=account_id)
+    if line is None:
+        raise NotFound("there is no such account")
+    return str(line[0])
+
+
+def _day_lines(span: DayRange, zone: ZoneInfo, day_units: Sequence[int], now_us: int) -> tuple[DayUsage, ...]:
+    lines = []
+    for day, units in zip(span.days(), day_units, strict=True):
+        ends_at_us = days.starts_at_us(day + timedelta(days=1), zone)
+        lines.append(DayUsage(day, days.starts_at_us(day, zone), ends_at_us, units, complete=ends_at_us <= now_us))
+    return tuple(lines)

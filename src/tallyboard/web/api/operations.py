@@ -1,0 +1,29 @@
+"""Is it alive, is it ready, how is it doing: for load balancers and Prometheus."""
+
+from litestar import MediaType, Request, Response, get
+from litestar.datastructures import State
+
+from tallyboard.app import App
+from tallyboard.web import metrics
+
+
+@get("/healthz", media_type=MediaType.TEXT, summary="The process is alive", tags=["operations"])
+async def get_health() -> str:
+    """Answers as long as the process does."""
+    return "ok"
+
+
+@get("/readyz", media_type=MediaType.TEXT, sync_to_thread=True, summary="The ledger answers", tags=["operations"])
+def get_readiness(request: Request[None, None, State]) -> str:
+    """Answers when the ledger can be read, else 503."""
+    app: App = request.app.state.app
+    with app.ledger.reading() as session:
+        session.one("SELECT 1 FROM account LIMIT 1")
+    return "ready"
+
+
+@get("/metrics", sync_to_thread=True, summary="Prometheus metrics", tags=["operations"])
+def get_metrics(request: Request[None, None, State]) -> Response[bytes]:
+    """Counters and gauges of this process."""
+    app: App = request.app.state.app
+    return Response(metrics.text(app.ledger.waiting_events), headers={"Content-Type": metrics.CONTENT_TYPE})

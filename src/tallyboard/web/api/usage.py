@@ -1,0 +1,79 @@
+"""GET /api/v1/usage and /api/v1/stream: the answer the page shows, and when it changed."""
+
+from hashlib import sha256
+
+from litestar import MediaType, Request, Response, get
+from litestar.datastructures import State
+from litestar.params import Parameter
+from litestar.response import ServerSentEvent
+
+from tallyboard import clock
+from tallyboard.app import App
+from tallyboard.people.keys import Scope
+from tallyboard.usage import asked, export
+from tallyboard.web import live, security
+
+CACHE = "private, no-cache"
+
+
+def etag(*parts: object) -> str:
+    """A weak entity tag: the same parts, the same figures (complete_through alone moves on)."""
+    return f'W/"{sha256(repr(parts).encode()).hexdigest()[:32]}"'
+
+
+@get("/api/v1/usage", sync_to_thread=True, summary="Usage by user and day", tags=["usage"])
+def get_usage(
+    request: Request[None, None, State],
+    window: str | None = None,
+    first: str | None = Parameter(query="from", default=None),
+    last: str | None = Parameter(query="to", default=None),
+    user: str | None = None,
+    top: str | None = None,
+    timezone: str | None = None,
+) -> Response[bytes]:
+    """Days, users, Others and totals of a window or a range of account days, as JSON or CSV."""
+    app: App = request.app.state.app
+    now_us = clock.now_us()
+    key = security.caller(app, request.headers.get("authorization"), Scope.READ, now_us).key
+    as_csv = request.headers.get("accept", "").split(",")[0].split(";")[0].strip() == "text/csv"
+    with app.ledger.reading() as session:
+        tag = etag(live.state(session, key.account_id, now_us), as_csv, window, first, last, user, top, timezone)
+        headers = {"ETag": tag, "Cache-Control": CACHE, "Vary": "Accept, Authorization"}
+        if tag in request.headers.get("if-none-match", ""):
+            return Response(b"", status_code=304, headers=headers)
+        report = asked.ask(
+            session, key.account_id, now_us, window=window, first=first, last=last, user=user, top=top, timezone=timezone
+        )
+    if as_csv:
+        return Response("".join(export.csv_lines(report)).encode(), media_type=MediaType.CSV, headers=headers)
+    return Response(export.json(report), media_type=MediaType.JSON, headers=headers)
+
+
+@get("/api/v1/stream", summary="Server-sent events: usage changed", tags=["usage"])
+async def get_stream(request: Request[None, None, State], since: str | None = None) -> ServerSentEvent:
+    """An event whenever the answer may have changed, for a signed-in administrator or a key with the scope read."""
+    app: App = request.app.state.app
+    authorization = request.headers.get("authorization")
+    cookie = request.cookies.get(security.cookie_name(app))
+
+    def account() -> int | None:
+        now_us = clock.now_us()
+        if authorization:
+            return security.caller(app, authorization, Scope.READ, now_us).key.account_id
+        member = security.member(app, cookie, now_us)
+        if member is None:
+            return None
+        security.check_administrator(member)
+        return member.account_id
+
+    def still_allowed() -> bool:
+        try:
+            return account() is not None
+        except Exception:
+            return False
+
+    account_id = account()
+    if account_id is None:
+        raise security.unauthorized("sign in, or send an API key with the scope read")
+    known = request.headers.get("last-event-id") or since or ""
+    return ServerSentEvent(live.stream(app, account_id, known, still_allowed), headers={"Cache-Control": "no-store"})

@@ -1,0 +1,74 @@
+"""The web application: one table of routes, and what stands around it."""
+
+from litestar import Litestar, MediaType, Request, Response
+from litestar.config.compression import CompressionConfig
+from litestar.datastructures import State
+from litestar.exceptions import HTTPException
+from litestar.openapi import OpenAPIConfig
+from litestar.openapi.plugins import JsonRenderPlugin
+from litestar.static_files import create_static_files_router
+from litestar.types import ASGIApp
+
+from tallyboard import __version__
+from tallyboard.app import App
+from tallyboard.web import metrics, problems, security
+from tallyboard.web.api import operations, usage, users
+from tallyboard.web.lane import with_lane
+from tallyboard.web.pages import render, routes
+from tallyboard.web.problems import Problem
+
+ROUTES = [
+    routes.get_root,
+    routes.get_sign_in,
+    routes.post_sign_out,
+    routes.get_usage_page,
+    routes.get_usage_csv,
+    usage.get_usage,
+    usage.get_stream,
+    users.get_users,
+    users.put_user,
+    operations.get_health,
+    operations.get_readiness,
+    operations.get_metrics,
+]
+_PAGE_PREFIXES = ("/usage", "/sign-")
+
+
+def create(app: App) -> ASGIApp:
+    """The application for a server to run. POST /api/v1/events is answered before the framework (lane.py)."""
+    assets = create_static_files_router(path="/assets", directories=[render.ASSETS], after_request=_keep_forever, include_in_schema=False)
+    framework = Litestar(
+        route_handlers=[*ROUTES, assets],
+        state=State({"app": app}),
+        exception_handlers={Exception: _answer_problem},
+        compression_config=CompressionConfig(backend="gzip", gzip_compress_level=6, exclude=["/api/v1/stream"]),
+        openapi_config=OpenAPIConfig(
+            title="Tallyboard", version=__version__, path="/api/docs", render_plugins=[JsonRenderPlugin(path="/openapi.json")]
+        ),
+        request_max_body_size=1_048_576,
+        debug=False,
+    )
+    return security.with_headers(with_lane(app, framework))
+
+
+def _answer_problem(request: Request[None, None, State], error: Exception) -> Response[bytes]:
+    if isinstance(error, HTTPException):
+        problem = problems.with_status(error.status_code, error.detail or "The request cannot be answered.")
+    else:
+        problem = problems.of(error)
+    if problem.status == 500:
+        metrics.log_mistake(error)
+    return _answer(request.url.path, problem)
+
+
+def _answer(path: str, problem: Problem) -> Response[bytes]:
+    headers = {"Cache-Control": "no-store", **problem.headers}
+    if path == "/" or path.startswith(_PAGE_PREFIXES):
+        return Response(routes.error_page(problem), status_code=problem.status, media_type=MediaType.HTML, headers=headers)
+    return Response(problem.body(), status_code=problem.status, media_type=problems.MEDIA_TYPE, headers=headers)
+
+
+async def _keep_forever(response: Response[bytes]) -> Response[bytes]:
+    """Asset names change with their content."""
+    response.headers["Cache-Control"] = "public, max-age=31536000, immutable"
+    return response

@@ -1,0 +1,67 @@
+"""Request bodies: read in full or refused, never beyond their limits, plain or gzip."""
+
+import asyncio
+import zlib
+from collections.abc import Mapping
+
+from litestar.types import Receive
+
+from tallyboard.web.problems import Problem, with_status
+
+BODY_BYTES_MAX = 10 * 1024 * 1024
+BODY_SECONDS_MAX = 60
+
+
+async def read(headers: Mapping[str, str], receive: Receive) -> bytes:
+    """The whole body, decompressed; Problem 400, 408, 413 or 415."""
+    declared = headers.get("content-length", "")
+    if declared.isdecimal() and int(declared) > BODY_BYTES_MAX:
+        raise _too_large()
+    try:
+        async with asyncio.timeout(BODY_SECONDS_MAX):
+            raw = await _receive(receive)
+    except TimeoutError:
+        raise Problem(408, "too-slow", "Too slow", f"the body did not arrive within {BODY_SECONDS_MAX} seconds") from None
+    encoding = headers.get("content-encoding", "identity").strip().lower()
+    if encoding in {"", "identity"}:
+        return raw
+    if encoding not in {"gzip", "x-gzip"}:
+        raise with_status(415, f"Content-Encoding {encoding[:40]!r} is not taken; send gzip or none")
+    return await asyncio.to_thread(gunzip, raw) if len(raw) > 65_536 else gunzip(raw)
+
+
+def gunzip(raw: bytes) -> bytes:
+    """Decompress, stopping at the limit: a bomb costs no more than an honest body."""
+    unpacked = bytearray()
+    while raw:
+        unpacker = zlib.decompressobj(wbits=31)
+        try:
+            unpacked += unpacker.decompress(raw, BODY_BYTES_MAX + 1 - len(unpacked))
+        except zlib.error:
+            raise with_status(400, "the body is not gzip, though Content-Encoding says so") from None
+        if len(unpacked) > BODY_BYTES_MAX:
+            raise _too_large()
+        if not unpacker.eof:
+            raise with_status(400, "the gzip body ends too early")
+        raw = unpacker.unused_data
+    return bytes(unpacked)
+
+
+async def _receive(receive: Receive) -> bytes:
+    parts: list[bytes] = []
+    size = 0
+    while True:
+        message = await receive()
+        if message["type"] != "http.request":
+            raise with_status(400, "the connection closed before the body was complete")
+        part = message["body"]
+        size += len(part)
+        if size > BODY_BYTES_MAX:
+            raise _too_large()
+        parts.append(part)
+        if not message["more_body"]:
+            return b"".join(parts)
+
+
+def _too_large() -> Problem:
+    return with_status(413, f"a body may hold {BODY_BYTES_MAX:,} bytes, after decompression; send the events in several requests")

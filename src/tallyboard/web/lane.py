@@ -1,0 +1,111 @@
+"""The hot door: POST /api/v1/events as a plain ASGI function in front of the framework.
+
+Small requests are worked off on the event loop; large ones in a thread, so that nobody else waits.
+"""
+
+import asyncio
+from collections.abc import Mapping
+
+import orjson
+from litestar.types import ASGIApp, Receive, Scope, Send
+
+from tallyboard import clock
+from tallyboard.app import App, Caller
+from tallyboard.intake import cloudevents
+from tallyboard.intake.accept import Accepted, accept
+from tallyboard.intake.cloudevents import BadBody
+from tallyboard.intake.event import Refusal
+from tallyboard.ledger.contract import Batch, Outcome
+from tallyboard.people.keys import Scope as KeyScope
+from tallyboard.web import body, metrics, problems
+from tallyboard.web.problems import Problem
+from tallyboard.web.security import caller
+
+EVENTS_PATH = "/api/v1/events"
+INLINE_BYTES_MAX = 65_536
+
+
+def with_lane(app: App, framework: ASGIApp) -> ASGIApp:
+    """The framework, with the hot door in front."""
+
+    async def entry(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["path"] == EVENTS_PATH and scope["method"] == "POST":
+            await _post_events(app, scope, receive, send)
+        else:
+            await framework(scope, receive, send)
+
+    return entry
+
+
+async def _post_events(app: App, scope: Scope, receive: Receive, send: Send) -> None:
+    try:
+        status, answer = await _take(app, _headers(scope), receive)
+    except Exception as error:
+        problem = problems.of(error)
+        if problem.status == 500:
+            metrics.log_mistake(error)
+        await _send(send, problem.status, problem.body(), {"Content-Type": problems.MEDIA_TYPE, **problem.headers})
+        return
+    await _send(send, status, answer, {"Content-Type": "application/json"} if answer else {})
+
+
+async def _take(app: App, headers: Mapping[str, str], receive: Receive) -> tuple[int, bytes]:
+    """The way of a request: who sends, what, is it good, is it on disk."""
+    now_us = clock.now_us()
+    who = caller(app, headers.get("authorization"), KeyScope.INGEST, now_us)
+    content = await body.read(headers, receive)
+    if len(content) <= INLINE_BYTES_MAX:
+        accepted = _accept(headers, content, who, now_us)
+    else:
+        accepted = await asyncio.to_thread(_accept, headers, content, who, now_us)
+    metrics.refused(accepted.refused)
+    prefer = headers.get("prefer", "").replace(" ", "").lower().split(",")
+    lenient = "handling=lenient" in prefer
+    if accepted.refused and not lenient:
+        raise _refused(accepted.refused, len(accepted.entries))
+    outcome = await asyncio.wrap_future(app.ledger.append(Batch(who.key.account_id, accepted.entries, now_us, f"key {who.key.id}")))
+    metrics.taken(outcome)
+    if "return=representation" in prefer or accepted.refused:
+        return 200, orjson.dumps(representation(outcome, accepted.refused))
+    return 204, b""
+
+
+def representation(outcome: Outcome, refused: tuple[Refusal, ...]) -> dict[str, object]:
+    """What became of a request's events, as `Prefer: return=representation` shows it."""
+    return {
+        "accepted": outcome.accepted,
+        "duplicate": outcome.duplicate,
+        "conflict": outcome.conflict,
+        "refused": [{"index": r.index, "reason": r.reason, "detail": r.detail} for r in refused],
+    }
+
+
+def _accept(headers: Mapping[str, str], content: bytes, who: Caller, now_us: int) -> Accepted:
+    try:
+        items = cloudevents.decode(headers, content)
+    except BadBody as bad:
+        raise problems.with_status(bad.status, bad.detail) from None
+    return accept(items, who.sender, who.charger, now_us)
+
+
+def _refused(refused: tuple[Refusal, ...], good: int) -> Problem:
+    first = refused[0]
+    detail = f"event {first.index}: {first.detail}"
+    if len(refused) > 1:
+        detail += f" ({len(refused):,} events are refused in all)"
+    if good:
+        detail += "; nothing was stored. Send `Prefer: handling=lenient` to have the good ones taken"
+    listed = [{"index": r.index, "reason": r.reason, "detail": r.detail} for r in refused]
+    return Problem(400, "events-refused", "Events were refused", detail, more={"refused": listed})
+
+
+def _headers(scope: Scope) -> dict[str, str]:
+    return {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+
+
+async def _send(send: Send, status: int, content: bytes, headers: Mapping[str, str]) -> None:
+    lines = [(name.lower().encode(), value.encode("latin-1", "replace")) for name, value in headers.items()]
+    if status != 204:
+        lines.append((b"content-length", b"%d" % len(content)))
+    await send({"type": "http.response.start", "status": status, "headers": lines, "trailers": False})
+    await send({"type": "http.response.body", "body": content, "more_body": False})

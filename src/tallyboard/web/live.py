@@ -1,0 +1,48 @@
+"""Server-sent events that say «usage changed» and nothing else: the page then fetches itself by the normal way.
+
+Every stream asks the ledger twice a second whether the account has a new revision. That takes
+microseconds, needs no messages between processes, and a missed one cannot be lost.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+
+from litestar.response.sse import ServerSentEventMessage
+
+from tallyboard import clock, days
+from tallyboard.app import App
+from tallyboard.ledger.contract import Session
+
+POLL_SECONDS = 0.5
+HEARTBEAT_SECONDS = 15
+STREAMS_MAX = 500
+
+
+def state(session: Session, account_id: int, now_us: int) -> str:
+    """What a page of the account depends on, as a short text: it differs when the page may."""
+    line = session.one(
+        "SELECT revision, zone_version, days_version, timezone FROM account WHERE account_id = :account_id", account_id=account_id
+    )
+    assert line is not None
+    revision, zone_version, days_version, timezone = line
+    today = days.to_number(days.today(now_us, days.zone(timezone)))
+    return f"{revision}-{zone_version}-{int(days_version == zone_version)}-{today}"
+
+
+async def stream(app: App, account_id: int, known: str, still_allowed: Callable[[], bool]) -> AsyncIterator[ServerSentEventMessage]:
+    """The events of one page; it ends when its reader may no longer read."""
+    quiet = 0.0
+    while True:
+        if not still_allowed():
+            yield ServerSentEventMessage(event="closed", data="{}")
+            return
+        with app.ledger.reading() as session:
+            current = state(session, account_id, clock.now_us())
+        if current != known:
+            known, quiet = current, 0.0
+            yield ServerSentEventMessage(event="usage", id=current, data="{}")
+        elif quiet >= HEARTBEAT_SECONDS:
+            quiet = 0.0
+            yield ServerSentEventMessage(comment="still here")
+        await asyncio.sleep(POLL_SECONDS)
+        quiet += POLL_SECONDS

@@ -1,0 +1,41 @@
+"""What operators watch: counters for Prometheus, and the log of our own mistakes."""
+
+import structlog
+from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
+
+from tallyboard.intake.event import Refusal
+from tallyboard.ledger.contract import Outcome
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+_registry = CollectorRegistry()
+_events = Counter("tallyboard_events", "Events by what became of them", ["outcome"], registry=_registry)
+_refusals = Counter("tallyboard_refused_events", "Refused events by reason", ["reason"], registry=_registry)
+_waiting = Gauge("tallyboard_waiting_events", "Events queued or being written", registry=_registry)
+_log = structlog.get_logger()
+
+
+def taken(outcome: Outcome) -> None:
+    """Count what became of a request."""
+    _events.labels("accepted").inc(outcome.accepted)
+    _events.labels("duplicate").inc(outcome.duplicate)
+    _events.labels("conflict").inc(outcome.conflict)
+    _events.labels("unrated").inc(outcome.unrated)
+    _events.labels("unattributed").inc(outcome.unattributed)
+
+
+def refused(refusals: tuple[Refusal, ...]) -> None:
+    """Count refusals by reason."""
+    for refusal in refusals:
+        _refusals.labels(refusal.reason).inc()
+
+
+def text(waiting_events: int) -> bytes:
+    """Everything, in Prometheus' text format."""
+    _waiting.set(waiting_events)
+    return generate_latest(_registry)
+
+
+def log_mistake(error: Exception) -> None:
+    """Our own mistake: the whole trace, for us and nobody else."""
+    _log.error("mistake", exc_info=error)

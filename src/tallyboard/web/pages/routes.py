@@ -1,0 +1,178 @@
+"""The pages' doors: sign-in, sign-out, Credit Usage and its CSV. Rules live below; here is who may and what is asked."""
+
+from datetime import date
+from typing import Annotated
+
+from litestar import MediaType, Request, Response, get, post
+from litestar.datastructures import Cookie, State
+from litestar.enums import RequestEncodingType
+from litestar.params import Body
+
+from tallyboard import clock, days
+from tallyboard.app import App
+from tallyboard.ledger.rollups import zone_of
+from tallyboard.people import members
+from tallyboard.people.members import SESSION_DAYS, Member
+from tallyboard.usage import export, overview, palette
+from tallyboard.usage.overview import Overview, View
+from tallyboard.usage.question import Question, answer
+from tallyboard.web import live, security
+from tallyboard.web.api.usage import CACHE, etag
+from tallyboard.web.pages import render, usage
+from tallyboard.web.problems import Problem
+
+USER_CHARACTERS_MAX = 256
+AXIS_DIGITS_MAX = 30
+_NAVIGATION = (("/usage", "Credit Usage", "chart"),)
+
+Ask = Request[None, None, State]
+
+
+@get("/", include_in_schema=False)
+async def get_root() -> Response[bytes]:
+    """There is no page here; the usage is next door."""
+    return _redirect("/usage")
+
+
+@get("/sign-in", sync_to_thread=True, include_in_schema=False)
+def get_sign_in(request: Ask, token: str | None = None) -> Response[bytes]:
+    """With a one-time token: sign in. Without: say how to get one."""
+    app: App = request.app.state.app
+    if token is None:
+        return _page(render.html("sign_in.html", problem=None))
+    now_us = clock.now_us()
+    secret = app.ledger.change(lambda session: members.sign_in(session, token, now_us)).result()
+    if secret is None:
+        problem = f"This sign-in link has been used or is older than {members.LINK_MINUTES} minutes."
+        return _page(render.html("sign_in.html", problem=problem), status=403)
+    cookie = Cookie(
+        key=security.cookie_name(app),
+        value=secret,
+        path="/",
+        max_age=SESSION_DAYS * 86_400,
+        httponly=True,
+        secure=app.settings.secure,
+        samesite="lax",
+    )
+    return _redirect("/usage", cookie)
+
+
+@post("/sign-out", sync_to_thread=True, include_in_schema=False, status_code=303)
+def post_sign_out(
+    request: Ask, data: Annotated[dict[str, str], Body(media_type=RequestEncodingType.URL_ENCODED)]
+) -> Response[bytes]:
+    """End the session, on the server and in the browser."""
+    app: App = request.app.state.app
+    name = security.cookie_name(app)
+    secret = request.cookies.get(name, "")
+    security.check_form(secret, str(data.get("_csrf_token", "")))
+    app.ledger.change(lambda session: members.sign_out(session, secret)).result()
+    gone = Cookie(key=name, value="", path="/", max_age=0, httponly=True, secure=app.settings.secure, samesite="lax")
+    return _redirect("/sign-in", gone)
+
+
+@get("/usage", sync_to_thread=True, include_in_schema=False)
+def get_usage_page(
+    request: Ask, window: str = "", day: str = "", user: str = "", q: str = "", axis: str = ""
+) -> Response[bytes]:
+    """Credit Usage: every state of it has a URL."""
+    app: App = request.app.state.app
+    now_us = clock.now_us()
+    member = _administrator(request, now_us)
+    if member is None:
+        return _redirect("/sign-in")
+    with app.ledger.reading() as session:
+        current = live.state(session, member.account_id, now_us)
+    tag = etag(current, member, render.assets(), window, day, user, q, axis)
+    headers = {"ETag": tag, "Cache-Control": CACHE, "Vary": "Cookie"}
+    if tag in request.headers.get("if-none-match", ""):
+        return Response(b"", status_code=304, headers=headers)
+    shown = _overview(app, member.account_id, _view(window, day, user, q), now_us)
+    floor = int(axis) if axis.isascii() and axis.isdecimal() and len(axis) <= AXIS_DIGITS_MAX else 0
+    content = render.html(
+        "usage.html",
+        **_layout(request, member, shown.report.account, "/usage"),
+        **usage.context(shown, axis_floor_units=floor),
+        state=current,
+    )
+    return _page(content, headers=headers)
+
+
+@get("/usage.csv", sync_to_thread=True, include_in_schema=False)
+def get_usage_csv(request: Ask, window: str = "", day: str = "", user: str = "", q: str = "") -> Response[bytes]:
+    """All users of what the page shows, to the unit."""
+    app: App = request.app.state.app
+    now_us = clock.now_us()
+    member = _administrator(request, now_us)
+    if member is None:
+        return _redirect("/sign-in")
+    view = _view(window, day, user, q)
+    with app.ledger.reading() as session:
+        span = days.window(view.window, days.today(now_us, zone_of(session, member.account_id).info))
+        if view.day and view.day in span:
+            span = days.DayRange(view.day, view.day)
+        report = answer(session, member.account_id, Question(span, view.user, top=None), now_us)
+    name = f"credit-usage-{span.first}-{span.last}.csv"
+    headers = {"Content-Disposition": f'attachment; filename="{name}"', "Cache-Control": "no-store"}
+    return Response("".join(export.csv_lines(report)).encode(), media_type=MediaType.CSV, headers=headers)
+
+
+def error_page(problem: Problem) -> bytes:
+    """A problem as a page."""
+    return render.html("error.html", status=problem.status, title=problem.title, detail=problem.detail, way_on=("/usage", "Credit Usage"))
+
+
+def _overview(app: App, account_id: int, view: View, now_us: int) -> Overview:
+    """The page's figures; users who appear in the chart for the first time get their colours before."""
+    with app.ledger.reading() as session:
+        kept = palette.of(session, account_id)
+        shown = overview.overview(session, account_id, view, {user: place.slot for user, place in kept.items()}, now_us)
+        visible = [row.user for row in shown.series]
+        if shown.person and shown.person.usage.user not in visible:
+            visible.append(shown.person.usage.user)
+        if palette.is_settled(kept, visible, shown.today):
+            return shown
+        rankings = [overview.ranking(session, account_id, window, now_us) for window in reversed(days.WINDOWS)]
+        rankings.append(visible)
+    app.ledger.change(lambda writing: palette.settle(writing, account_id, rankings, shown.today)).result()
+    with app.ledger.reading() as session:
+        slots = {user: place.slot for user, place in palette.of(session, account_id).items()}
+        return overview.overview(session, account_id, view, slots, now_us)
+
+
+def _administrator(request: Ask, now_us: int) -> Member | None:
+    app: App = request.app.state.app
+    member = security.member(app, request.cookies.get(security.cookie_name(app)), now_us)
+    if member is not None:
+        security.check_administrator(member)
+    return member
+
+
+def _view(window: str, day: str, user: str, search: str) -> View:
+    """The state a URL asks for; what makes no sense is passed over."""
+    try:
+        focused = date.fromisoformat(day) if len(day) == len("2026-11-22") else None
+    except ValueError:
+        focused = None
+    length = int(window) if window in {str(choice) for choice in days.WINDOWS} else days.WINDOWS[-1]
+    return View(length, focused, user[:USER_CHARACTERS_MAX] or None, search.strip()[:USER_CHARACTERS_MAX])
+
+
+def _layout(request: Ask, member: Member, account: str, path: str) -> dict[str, object]:
+    app: App = request.app.state.app
+    secret = request.cookies.get(security.cookie_name(app), "")
+    return {
+        "account": account,
+        "member": member.email,
+        "csrf_token": security.form_token(secret),
+        "nav": [(href, label, symbol, href == path) for href, label, symbol in _NAVIGATION],
+    }
+
+
+def _page(content: bytes, status: int = 200, headers: dict[str, str] | None = None) -> Response[bytes]:
+    return Response(content, status_code=status, media_type=MediaType.HTML, headers=headers or {"Cache-Control": "no-store"})
+
+
+def _redirect(path: str, cookie: Cookie | None = None) -> Response[bytes]:
+    headers = {"Location": path, "Cache-Control": "no-store"}
+    return Response(b"", status_code=303, media_type=MediaType.TEXT, headers=headers, cookies=[cookie] if cookie else [])

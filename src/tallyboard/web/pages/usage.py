@@ -1,0 +1,69 @@
+"""The Credit Usage page: from an `Overview` to what its template needs. Pure; every state of the page is made here."""
+
+from datetime import date
+
+from msgspec import Struct
+
+from tallyboard import days
+from tallyboard.usage.overview import Overview
+from tallyboard.web.pages import figures, links
+from tallyboard.web.pages.chart import chart
+from tallyboard.web.pages.kpis import kpis
+from tallyboard.web.pages.names import primary
+from tallyboard.web.pages.table import table
+
+
+class WindowChoice(Struct, frozen=True):
+    """One of the windows to choose from."""
+
+    href: str
+    label: str
+    current: bool
+
+
+class Chip(Struct, frozen=True):
+    """A filter that is on and how to lift it; `escape` where it is the one the Esc key lifts first."""
+
+    href: str
+    label: str
+    escape: bool
+
+
+def context(overview: Overview, axis_floor_units: int = 0) -> dict[str, object]:
+    """What `usage.html` needs beside the layout's own keys.
+
+    `axis_floor_units` is the `axis` parameter a live refresh sends: the axis never shrinks while one looks.
+    """
+    view = overview.view
+    drawn = chart(overview, axis_floor_units)
+    return {
+        "view": view,
+        "empty": overview.report.user_count == 0,
+        "zone": figures.zone_name(overview.report.timezone),
+        "complete_through": _complete_through(overview),
+        "windows": tuple(_window(overview, length) for length in days.WINDOWS),
+        "kpis": kpis(overview),
+        "chart": drawn,
+        "table": table(overview, drawn.axis.top_units),
+        "person": primary(overview.person.usage) if overview.person else "",
+        "day_chip": _day_chip(overview, view.day) if view.day else None,
+        "user_chip": Chip(links.with_changes(view, user=None), "All users", view.day is None) if overview.person else None,
+        "clear_search": links.with_changes(view, search=""),
+        "export": links.address(view, links.USAGE_CSV),
+        "day_fields": links.parameters(view, "day"),
+        "search_fields": links.parameters(view, "q"),
+    }
+
+
+def _complete_through(overview: Overview) -> str:
+    """When the figures are complete through, on the account's clock; nothing before the first event."""
+    at_us = overview.report.complete_through_us
+    return figures.clock(at_us, days.zone(overview.report.timezone), overview.today) if at_us > 0 else ""
+
+
+def _window(overview: Overview, length: int) -> WindowChoice:
+    return WindowChoice(links.with_window(overview, length), f"{length} days", overview.view.window == length)
+
+
+def _day_chip(overview: Overview, day: date) -> Chip:
+    return Chip(links.with_changes(overview.view, day=None), figures.full_date(day), True)

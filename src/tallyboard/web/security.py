@@ -1,0 +1,85 @@
+"""Who calls, what every answer carries, and the guard against forged forms."""
+
+from hashlib import sha256
+from hmac import compare_digest
+
+from litestar.types import ASGIApp, Message, Receive, Scope, Send
+
+from tallyboard.app import App, Caller
+from tallyboard.people import keys, members
+from tallyboard.people.keys import Scope as KeyScope
+from tallyboard.people.members import Member, Role
+from tallyboard.web.problems import Problem, unauthorized, with_status
+
+CONTENT_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; "
+    "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
+HEADERS = {
+    b"content-security-policy": CONTENT_POLICY.encode(),
+    b"x-content-type-options": b"nosniff",
+    b"referrer-policy": b"same-origin",
+    b"cross-origin-opener-policy": b"same-origin",
+    b"permissions-policy": b"camera=(), geolocation=(), microphone=()",
+}
+SESSION_COOKIE = "tallyboard_session"
+SECURE_SESSION_COOKIE = "__Host-tallyboard_session"
+
+
+def with_headers(app: ASGIApp) -> ASGIApp:
+    """The application, with the security headers on every answer."""
+
+    async def entry(scope: Scope, receive: Receive, send: Send) -> None:
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                present = {name.lower() for name, _ in message["headers"]}
+                added = [(name, value) for name, value in HEADERS.items() if name not in present]
+                message["headers"] = [*message["headers"], *added]
+            await send(message)
+
+        await app(scope, receive, send_with_headers)
+
+    return entry
+
+
+def caller(app: App, authorization: str | None, scope: KeyScope, now_us: int) -> Caller:
+    """Who calls by `Authorization: Bearer tb_…`; Problem 401 or 403 where the key is missing, unknown or may not."""
+    kind, _, secret = (authorization or "").partition(" ")
+    if kind.lower() != "bearer" or not secret.strip():
+        raise unauthorized("send an API key: Authorization: Bearer tb_…")
+    found = app.caller(secret.strip(), now_us) if secret.strip().startswith(keys.PREFIX) else None
+    if found is None:
+        raise unauthorized("this API key is unknown, expired or revoked")
+    if scope not in found.key.scopes and KeyScope.ADMIN not in found.key.scopes:
+        raise with_status(403, f"this API key lacks the scope {scope}")
+    return found
+
+
+def member(app: App, session_secret: str | None, now_us: int) -> Member | None:
+    """The member whose session cookie this is."""
+    if not session_secret:
+        return None
+    with app.ledger.reading() as session:
+        return members.recognize(session, session_secret, now_us)
+
+
+def check_administrator(found: Member) -> None:
+    """The pages of the organization are for administrators."""
+    if found.role is not Role.ADMIN:
+        raise Problem(403, "forbidden", "For administrators", "Only administrators of the account may see this page.")
+
+
+def form_token(session_secret: str) -> str:
+    """What a form must carry to be taken as sent from our own page: bound to the session, useless without it."""
+    return sha256(b"form\0" + session_secret.encode()).hexdigest()
+
+
+def check_form(session_secret: str, token: str) -> None:
+    """Refuse a form that some other page sent in the member's name."""
+    if not compare_digest(form_token(session_secret).encode(), token.encode("utf-8", "replace")):
+        raise with_status(403, "the form is out of date; reload the page and try again")
+
+
+def cookie_name(app: App) -> str:
+    """The session cookie; under https its name binds it to this host."""
+    return SECURE_SESSION_COOKIE if app.settings.secure else SESSION_COOKIE

@@ -1,0 +1,55 @@
+"""Runs the web application: one process, one event loop."""
+
+import socket
+import sys
+
+import uvicorn
+
+from tallyboard.app import App
+from tallyboard.errors import Unavailable
+from tallyboard.web.app import create
+
+GIL_SWITCH_SECONDS = 0.0005
+HEADER_BYTES_MAX = 32_768
+
+
+def bind(host: str, port: int, tries: int = 1) -> socket.socket:
+    """A listening socket on the port or, with several tries, on the next free one; Unavailable where there is none."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    for candidate in range(port, port + tries):
+        listener = socket.socket(family, socket.SOCK_STREAM)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((host, candidate))
+        except OSError as error:
+            listener.close()
+            reason = error.strerror or str(error)
+        else:
+            listener.listen(1024)
+            return listener
+    raise Unavailable(f"cannot listen on {host} port {port}: {reason}; choose another with --port")
+
+
+def address(listener: socket.socket) -> str:
+    """The address a browser on this machine opens."""
+    host, port = listener.getsockname()[:2]
+    shown = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)
+    return f"http://{shown}:{port}"
+
+
+def run(app: App, listener: socket.socket) -> None:
+    """Serve until told to stop; open streams are cut after a second."""
+    sys.setswitchinterval(GIL_SWITCH_SECONDS)  # Large batches are decoded in threads; the event loop must not wait for them.
+    config = uvicorn.Config(
+        create(app),
+        loop="uvloop",
+        http="httptools",
+        log_level=app.settings.log_level,
+        access_log=False,
+        server_header=False,
+        date_header=False,
+        timeout_graceful_shutdown=1,
+        timeout_keep_alive=75,
+        h11_max_incomplete_event_size=HEADER_BYTES_MAX,
+    )
+    uvicorn.Server(config).run(sockets=[listener])
