@@ -6,7 +6,6 @@ const WARM_MS = 4000;
 
 interface Visit {
   sourceElement: Element;
-  swap: string;
   fetch?: () => Promise<Response>;
   request: { action: string; body: FormData };
   response?: { status: number; raw: Response };
@@ -24,7 +23,7 @@ export const isLive = (visit: Visit): boolean => visit.sourceElement.id === "liv
 
 /** Fetches a view and morphs the page into it. */
 export function visit(path: string, source: "#page" | "#live" = "#page", push = false): Promise<void> {
-  return htmx.ajax("GET", path, { source, target: "#page", select: "#page", swap: "outerMorph", push } as object);
+  return htmx.ajax("GET", path, { source, target: "#page", select: "#page", swap: "outerMorph", push: String(push) } as object);
 }
 
 export function startVisits(): void {
@@ -33,7 +32,7 @@ export function startVisits(): void {
 
   on<{ ctx: Visit }>("htmx:config:request", ({ detail }) => dropEmpty(detail.ctx.request.body));
   on<{ ctx: Visit }>("htmx:before:request", ({ detail }) => useWarm(detail.ctx));
-  on<Swap>("htmx:before:swap", leaveWhereThereIsNoPage);
+  on<Swap>("htmx:before:swap", checkAnswer);
   on<{ ctx: Visit }>("htmx:response:error", ({ detail }) => fail(detail.ctx));
   on<{ ctx?: Visit }>("htmx:error", ({ detail }) => detail.ctx && fail(detail.ctx));
   on<{ path: string }>("htmx:before:history:restore", (event) => {
@@ -76,12 +75,13 @@ function useWarm(visit: Visit): void {
   if (early?.path === visit.request.action && Date.now() - early.at < WARM_MS) visit.fetch = () => early.answer;
 }
 
-/** An answer without the page is another page: signed out, most likely. */
-function leaveWhereThereIsNoPage(event: Detail<Swap>): void {
-  const { ctx, tasks } = event.detail;
-  if (ctx.swap === "none" || tasks[0]?.fragment.firstElementChild) return;
+/** A refusal replaces nothing and changes no address; an answer without the page is another page, such as sign-in. */
+function checkAnswer(event: Detail<Swap>): void {
+  const { response } = event.detail.ctx;
+  const refused = response !== undefined && response.status >= 400;
+  if (!refused && event.detail.tasks[0]?.fragment.firstElementChild) return;
   event.preventDefault();
-  location.assign(ctx.response?.raw.url ?? location.href);
+  if (!refused) location.assign(response?.raw.url ?? location.href);
 }
 
 function fail(visit: Visit): void {

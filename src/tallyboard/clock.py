@@ -4,5 +4,5 @@ import time
 
 
 def now_us() -> int:
-    """This instant."""
+    """The present instant."""
     return time.time_ns() // 1_000

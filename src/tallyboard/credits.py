@@ -53,4 +53,4 @@ def parse_credits(text: str) -> int:
 def _rounded(units: int, places: int) -> str:
     with localcontext(prec=60):
         rounded = (Decimal(units) / UNITS_PER_CREDIT).quantize(Decimal(1).scaleb(-places), rounding=ROUND_HALF_EVEN)
-    return str(rounded if rounded else abs(rounded))
+    return str(rounded or abs(rounded))

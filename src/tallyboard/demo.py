@@ -53,7 +53,7 @@ def personas(random: Random) -> list[Persona]:
     names = random.sample([(first, last) for first in _FIRST for last in _LAST], USERS)
     made = []
     for rank, (first, last) in enumerate(names):
-        size = 26_000 / (rank + 3) ** 1.05 * math.exp(random.gauss(0, 0.35))
+        size = 1_400_000 / (rank + 2) ** 1.2 * math.exp(random.gauss(0, 0.3))
         name = f"{first} {last}"
         email = f"{first}.{last}@northwind.example".lower().translate(_PLAIN)
         service = rank % 60 == 9
@@ -63,7 +63,8 @@ def personas(random: Random) -> list[Persona]:
             user = User(f"{random.getrandbits(128):032x}", None, None)
         else:
             user = User(email, email, name)
-        made.append(Persona(user, size, 0.97 if service else random.uniform(0.35, 0.95), 0.9 if service else random.uniform(0.02, 0.22)))
+        presence = 0.97 if service else random.uniform(0.85, 0.97) if rank < 12 else random.uniform(0.35, 0.95)
+        made.append(Persona(user, size, presence, 0.9 if service else random.uniform(0.02, 0.22)))
     return made
 
 
@@ -108,7 +109,7 @@ def _day_of(
 
 def _event(random: Random, persona: Persona, id: str, at_us: int, conversations: float) -> CloudEvent:
     stated = Decimal(max(1, round(conversations * 100))).scaleb(-2)
-    tokens = int(stated * random.randrange(900, 5_000))
+    tokens = int(stated * random.randrange(9, 50))
     return CloudEvent(
         specversion="1.0",
         id=id,

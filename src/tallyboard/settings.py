@@ -23,7 +23,7 @@ TABLE = (
     Setting("host", "TALLYBOARD_HOST", "127.0.0.1", "The address to listen on."),
     Setting("port", "TALLYBOARD_PORT", "8321", "The port to listen on."),
     Setting("public_url", "TALLYBOARD_PUBLIC_URL", "", "The address people open, such as https://usage.example.com; https makes cookies secure."),
-    Setting("log_level", "TALLYBOARD_LOG_LEVEL", "info", "How much is logged: debug, info, warning or error."),
+    Setting("log_level", "TALLYBOARD_LOG_LEVEL", "warning", "How much is logged: debug, info, warning or error."),
 )
 
 

@@ -1,6 +1,5 @@
 """`tallyboard doctor`: what is wrong with this installation, in words, and how to mend it."""
 
-import os
 import shutil
 import socket
 import sqlite3
@@ -13,7 +12,7 @@ import typer
 from msgspec import Struct
 
 from tallyboard import clock, days, settings
-from tallyboard.cli.options import Data, Json, print_json
+from tallyboard.cli.options import ACCOUNT_ID, Data, Json, print_json
 from tallyboard.cli.serving import Port
 from tallyboard.ledger import sqlite
 from tallyboard.web.pages.render import ASSETS
@@ -83,7 +82,7 @@ def _database(folder: Path) -> Iterator[Finding]:
         try:
             (version,) = connection.execute("SELECT max(version) FROM schema_version").fetchone()
             yield _schema(version or 0)
-            (latest,) = connection.execute("SELECT max(set_us) FROM rate_card").fetchone()
+            (latest,) = connection.execute("SELECT max(set_us) FROM rate_card WHERE account_id = ?", (ACCOUNT_ID,)).fetchone()
             yield _time_of(latest)
             (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
         finally:
@@ -138,4 +137,4 @@ def _nearest(folder: Path) -> Path:
     """The folder, or the nearest one above it that exists."""
     while not folder.exists() and folder != folder.parent:
         folder = folder.parent
-    return folder if os.path.isdir(folder) else folder.parent
+    return folder if folder.is_dir() else folder.parent

@@ -7,10 +7,11 @@ import zlib
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from io import BufferedReader
 from itertools import islice
 from pathlib import Path
-from typing import IO, Annotated, BinaryIO
+from typing import Annotated, BinaryIO, Protocol
 
 import msgspec
 import typer
@@ -134,7 +135,7 @@ def _item(line: bytes) -> CloudEvent | Refused:
     return cloudevents.from_line(line)
 
 
-def _lines(file: IO[bytes]) -> Iterator[bytes]:
+def _lines(file: "Readable") -> Iterator[bytes]:
     """Lines, none held beyond its limit: of one that is longer, the beginning and one byte more."""
     while line := file.readline(LINE_BYTES_MAX + 1):
         rest = line
@@ -144,18 +145,20 @@ def _lines(file: IO[bytes]) -> Iterator[bytes]:
 
 
 @contextmanager
-def _open(name: str) -> Iterator[tuple[BinaryIO, IO[bytes]]]:
-    raw: BinaryIO = sys.stdin.buffer if name == "-" else Path(name).open("rb")
-    peeked = raw.peek(2)[:2] if hasattr(raw, "peek") else b""
-    try:
-        if peeked == _GZIP:
+def _open(name: str) -> Iterator[tuple[BufferedReader, "Readable"]]:
+    with nullcontext(_standard_input()) if name == "-" else Path(name).open("rb") as raw:
+        if raw.peek(2)[:2] == _GZIP:
             with gzip.GzipFile(fileobj=raw) as unpacked:
                 yield raw, unpacked
         else:
             yield raw, raw
-    finally:
-        if name != "-":
-            raw.close()
+
+
+class Readable(Protocol):
+    """A file that gives lines of bytes."""
+
+    def readline(self, size: int, /) -> bytes:
+        """The next line, or the next `size` bytes of it."""
 
 
 class Advance:
@@ -167,6 +170,7 @@ class Advance:
         self._starts = starts
 
     def __call__(self, name: str, raw: BinaryIO) -> None:
+        """Note how far a file has been read."""
         if name in self._starts:
             self._progress.update(self._task, completed=self._starts[name] + raw.tell())
 
@@ -178,7 +182,7 @@ def _progress(files: list[str]) -> Iterator[Advance]:
     for name in files:
         if name != "-":
             starts[name] = total
-            total += os.path.getsize(name)
+            total += Path(name).stat().st_size
     columns = (TextColumn("Importing"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
     with Progress(*columns, console=talk, transient=True, disable=not talk.is_terminal) as progress:
         yield Advance(progress, progress.add_task("import", total=total or None), starts)
@@ -189,3 +193,8 @@ def _check_readable(files: list[str]) -> None:
     for name in files:
         if name != "-" and not (Path(name).is_file() and os.access(name, os.R_OK)):
             raise Invalid(f"there is no file {name} that can be read")
+
+
+def _standard_input() -> BufferedReader:
+    assert isinstance(sys.stdin.buffer, BufferedReader)
+    return sys.stdin.buffer

@@ -15,7 +15,7 @@ from rich.progress import BarColumn, Progress, TextColumn
 
 from tallyboard import clock, demo, settings
 from tallyboard.app import App
-from tallyboard.cli.options import ACCOUNT_ID, ACTOR, Data, open_app, talk
+from tallyboard.cli.options import ACCOUNT_ID, ACTOR, Data, talk
 from tallyboard.errors import Invalid
 from tallyboard.intake.accept import Sender, accept
 from tallyboard.intake.cloudevents import CloudEvent

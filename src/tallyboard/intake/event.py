@@ -46,7 +46,6 @@ class Reason(StrEnum):
     REASON_MISSING = "reason_missing"
     EVENT_TOO_LARGE = "event_too_large"
     TOO_DEEP = "too_deep"
-    CELL_FULL = "cell_full"
 
 
 class Refusal(Struct, frozen=True):

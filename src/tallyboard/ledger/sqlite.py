@@ -24,6 +24,7 @@ CHECKPOINT_SECONDS = 1.0
 CHECKPOINT_BYTES = 16 * 1024 * 1024
 WAL_BYTES_MAX = 512 * 1024 * 1024
 _KEYS_AT_ONCE = 500
+_CONSTRAINT_DATATYPE = 3091  # SQLite's code for a value that does not fit a column of a STRICT table
 _CELL_FULL = "with these events one user's quarter hour or the account's day would exceed 15 billion credits"
 
 _DIALECT = {
@@ -45,19 +46,24 @@ class SqliteSession:
         self._connection = connection
 
     def all(self, sql: str, **values: Value) -> list[Line]:
+        """Every line of the answer."""
         return self._connection.execute(dialect(sql), values).fetchall()
 
     def one(self, sql: str, **values: Value) -> Line | None:
+        """The first line of the answer."""
         found = self.all(sql, **values)
         return found[0] if found else None
 
     def run(self, sql: str, **values: Value) -> int:
+        """Change something; how many rows were."""
         return self._connection.execute(dialect(sql), values).rowcount
 
     def many(self, sql: str, lines: Sequence[Sequence[Value]]) -> None:
+        """Run a statement once for each line."""
         self._connection.executemany(_positional(dialect(sql)), lines)
 
     def among(self, sql: str, keys: Sequence[Value], **values: Value) -> list[Line]:
+        """Every line of a statement that reads `IN $keys`."""
         found: list[Line] = []
         for start in range(0, len(keys), _KEYS_AT_ONCE):
             part = keys[start : start + _KEYS_AT_ONCE]
@@ -208,7 +214,7 @@ def _own_errors() -> Iterator[None]:
     except sqlite3.OperationalError as error:
         raise Unavailable(f"the ledger cannot be used now: {error}") from error
     except sqlite3.IntegrityError as error:
-        if error.sqlite_errorcode == sqlite3.SQLITE_CONSTRAINT_DATATYPE:
+        if error.sqlite_errorcode == _CONSTRAINT_DATATYPE:
             raise CellFull(_CELL_FULL) from error
         raise
     except OverflowError as error:

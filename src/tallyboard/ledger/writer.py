@@ -146,7 +146,7 @@ class Writer:
         try:
             with self._engine.writing() as session:
                 outcomes = self._appender.append(session, [item.batch for item in items if item.batch])
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001  Whoever waits is told, whatever it is; the thread lives on.
             self._appender.forget()
             if len(items) == 1:
                 items[0].future.set_exception(error)
@@ -162,7 +162,7 @@ class Writer:
         try:
             with self._engine.writing() as session:
                 result = item.work(session)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001  Likewise.
             item.future.set_exception(error)
         else:
             item.future.set_result(result)

@@ -125,5 +125,6 @@ _SELECT = "SELECT key_id, account_id, name, scopes, user_key, created_us, expire
 
 
 def _read(line: tuple[str, int, str, str, str | None, int, int | None, int | None]) -> ApiKey:
-    key_id, account_id, name, scopes, *rest = line
-    return ApiKey(key_id, account_id, name, frozenset(Scope(word) for word in scopes.split(",")), *rest)
+    key_id, account_id, name, scopes, user, created_us, expires_us, revoked_us = line
+    held = frozenset(Scope(word) for word in scopes.split(","))
+    return ApiKey(key_id, account_id, name, held, user, created_us, expires_us, revoked_us)

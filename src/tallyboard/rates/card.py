@@ -148,7 +148,7 @@ class _Reader:
         found = table.get(key)
         if isinstance(found, str) and 0 < len(found) <= 256:
             return found
-        self.wrong(index, key, f"{key} must be a text of 1 to 256 characters, such as {key} = \"{_EXAMPLES[key]}\"")
+        self.wrong(index, key, f'{key} must be a text of 1 to 256 characters, such as {key} = "{_EXAMPLES[key]}"')
         return ""
 
     def texts(self, index: int, table: Mapping[str, object], key: str) -> tuple[str, ...]:

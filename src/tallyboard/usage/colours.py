@@ -1,7 +1,10 @@
 """Temporary."""
 from collections.abc import Mapping, Sequence
 from datetime import date
+
 from msgspec import Struct
+
+
 class Kept(Struct, frozen=True):
     slot: int
     visible_on: date

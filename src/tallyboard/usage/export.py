@@ -10,6 +10,7 @@ from tallyboard import days
 from tallyboard.credits import credits_text
 from tallyboard.usage.report import Report
 
+CSV_TYPE = "text/csv; charset=utf-8"
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 

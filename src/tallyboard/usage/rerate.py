@@ -1,6 +1,7 @@
 """Charges past events again, by the card in force: only when asked, noted in the audit log, rollups with the events."""
 
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 from msgspec import Struct
@@ -37,7 +38,7 @@ def apply(ledger: Ledger, account_id: int, charger: Charger, since_us: int, acto
     """Charge every event from an instant on, a few thousand a transaction; running it again changes nothing more."""
     result, place = Rerated(), _Place(-1, b"")
     while True:
-        part, following = ledger.change(lambda session, place=place: _some(session, account_id, charger, since_us, place)).result()
+        part, following = ledger.change(partial(_some, account_id=account_id, charger=charger, since_us=since_us, place=place)).result()
         result = Rerated(
             result.events + part.events,
             result.changed + part.changed,

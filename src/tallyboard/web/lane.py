@@ -7,7 +7,7 @@ import asyncio
 from collections.abc import Mapping
 
 import orjson
-from litestar.types import ASGIApp, Receive, Scope, Send
+from litestar.types import ASGIApp, HTTPResponseBodyEvent, HTTPResponseStartEvent, Receive, Scope, Send
 
 from tallyboard import clock
 from tallyboard.app import App, Caller
@@ -29,7 +29,7 @@ def with_lane(app: App, framework: ASGIApp) -> ASGIApp:
     """The framework, with the hot door in front."""
 
     async def entry(scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and scope["path"] == EVENTS_PATH and scope["method"] == "POST":
+        if scope.get("path") == EVENTS_PATH and scope.get("method") == "POST":
             await _post_events(app, scope, receive, send)
         else:
             await framework(scope, receive, send)
@@ -40,7 +40,7 @@ def with_lane(app: App, framework: ASGIApp) -> ASGIApp:
 async def _post_events(app: App, scope: Scope, receive: Receive, send: Send) -> None:
     try:
         status, answer = await _take(app, _headers(scope), receive)
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001  The framework's net is behind us here: everything becomes a problem.
         problem = problems.of(error)
         if problem.status == 500:
             metrics.log_mistake(error)
@@ -107,5 +107,5 @@ async def _send(send: Send, status: int, content: bytes, headers: Mapping[str, s
     lines = [(name.lower().encode(), value.encode("latin-1", "replace")) for name, value in headers.items()]
     if status != 204:
         lines.append((b"content-length", b"%d" % len(content)))
-    await send({"type": "http.response.start", "status": status, "headers": lines, "trailers": False})
-    await send({"type": "http.response.body", "body": content, "more_body": False})
+    await send(HTTPResponseStartEvent(type="http.response.start", status=status, headers=lines))
+    await send(HTTPResponseBodyEvent(type="http.response.body", body=content, more_body=False))

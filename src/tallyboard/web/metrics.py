@@ -1,5 +1,7 @@
 """What operators watch: counters for Prometheus, and the log of our own mistakes."""
 
+import sys
+
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
 
@@ -34,6 +36,19 @@ def text(waiting_events: int) -> bytes:
     """Everything, in Prometheus' text format."""
     _waiting.set(waiting_events)
     return generate_latest(_registry)
+
+
+def set_up_log() -> None:
+    """One JSON object a line on stderr. Traces without the values of variables: those may be secrets."""
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso"),
+            structlog.processors.format_exc_info,
+            structlog.processors.JSONRenderer(),
+        ],
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
 
 
 def log_mistake(error: Exception) -> None:

@@ -7,6 +7,7 @@ import uvicorn
 
 from tallyboard.app import App
 from tallyboard.errors import Unavailable
+from tallyboard.web import metrics
 from tallyboard.web.app import create
 
 GIL_SWITCH_SECONDS = 0.0005
@@ -33,13 +34,14 @@ def bind(host: str, port: int, tries: int = 1) -> socket.socket:
 def address(listener: socket.socket) -> str:
     """The address a browser on this machine opens."""
     host, port = listener.getsockname()[:2]
-    shown = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)
+    shown = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)  # noqa: S104  Compared with, not bound to.
     return f"http://{shown}:{port}"
 
 
 def run(app: App, listener: socket.socket) -> None:
     """Serve until told to stop; open streams are cut after a second."""
     sys.setswitchinterval(GIL_SWITCH_SECONDS)  # Large batches are decoded in threads; the event loop must not wait for them.
+    metrics.set_up_log()
     config = uvicorn.Config(
         create(app),
         loop="uvloop",

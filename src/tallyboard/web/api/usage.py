@@ -1,17 +1,20 @@
 """GET /api/v1/usage and /api/v1/stream: the answer the page shows, and when it changed."""
 
 from hashlib import sha256
+from typing import Annotated
 
 from litestar import MediaType, Request, Response, get
 from litestar.datastructures import State
-from litestar.params import Parameter
+from litestar.params import QueryParameter
 from litestar.response import ServerSentEvent
 
 from tallyboard import clock
 from tallyboard.app import App
+from tallyboard.errors import TallyboardError
 from tallyboard.people.keys import Scope
 from tallyboard.usage import asked, export
 from tallyboard.web import live, security
+from tallyboard.web.problems import Problem, unauthorized
 
 CACHE = "private, no-cache"
 
@@ -25,8 +28,8 @@ def etag(*parts: object) -> str:
 def get_usage(
     request: Request[None, None, State],
     window: str | None = None,
-    first: str | None = Parameter(query="from", default=None),
-    last: str | None = Parameter(query="to", default=None),
+    first: Annotated[str | None, QueryParameter(name="from")] = None,
+    last: Annotated[str | None, QueryParameter(name="to")] = None,
     user: str | None = None,
     top: str | None = None,
     timezone: str | None = None,
@@ -45,7 +48,7 @@ def get_usage(
             session, key.account_id, now_us, window=window, first=first, last=last, user=user, top=top, timezone=timezone
         )
     if as_csv:
-        return Response("".join(export.csv_lines(report)).encode(), media_type=MediaType.CSV, headers=headers)
+        return Response("".join(export.csv_lines(report)).encode(), media_type=export.CSV_TYPE, headers=headers)
     return Response(export.json(report), media_type=MediaType.JSON, headers=headers)
 
 
@@ -69,11 +72,11 @@ async def get_stream(request: Request[None, None, State], since: str | None = No
     def still_allowed() -> bool:
         try:
             return account() is not None
-        except Exception:
+        except (Problem, TallyboardError):
             return False
 
     account_id = account()
     if account_id is None:
-        raise security.unauthorized("sign in, or send an API key with the scope read")
+        raise unauthorized("sign in, or send an API key with the scope read")
     known = request.headers.get("last-event-id") or since or ""
     return ServerSentEvent(live.stream(app, account_id, known, still_allowed), headers={"Cache-Control": "no-store"})

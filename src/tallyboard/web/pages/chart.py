@@ -143,7 +143,7 @@ def _stack(overview: Overview) -> _Stack:
     drawn = [row.days for row in overview.series]
     others = tuple(total - sum(days[index] for days in drawn) for index, total in enumerate(totals))
     colours = tuple(colour(row.slot) for row in overview.series)
-    if any(others):
+    if any(others) or not drawn:
         drawn, colours = [*drawn, others], (*colours, OTHERS)
     return _Stack(colours, tuple(zip(*drawn, strict=True)), totals)
 

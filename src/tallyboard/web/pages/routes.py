@@ -23,7 +23,7 @@ from tallyboard.web.problems import Problem
 
 USER_CHARACTERS_MAX = 256
 AXIS_DIGITS_MAX = 30
-_NAVIGATION = (("/usage", "Credit Usage", "chart"),)
+_NAVIGATION = (("/usage", "Credit Usage", "usage"),)
 
 Ask = Request[None, None, State]
 
@@ -114,7 +114,7 @@ def get_usage_csv(request: Ask, window: str = "", day: str = "", user: str = "",
         report = answer(session, member.account_id, Question(span, view.user, top=None), now_us)
     name = f"credit-usage-{span.first}-{span.last}.csv"
     headers = {"Content-Disposition": f'attachment; filename="{name}"', "Cache-Control": "no-store"}
-    return Response("".join(export.csv_lines(report)).encode(), media_type=MediaType.CSV, headers=headers)
+    return Response("".join(export.csv_lines(report)).encode(), media_type=export.CSV_TYPE, headers=headers)
 
 
 def error_page(problem: Problem) -> bytes:

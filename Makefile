@@ -1,0 +1,49 @@
+# Everything a newcomer or CI does. Needs Python 3.11 or later and make; the rest is fetched into .venv.
+PYTHON ?= python3
+BIN := .venv/bin
+SOURCES := $(shell find frontend -path frontend/node_modules -prune -o -type f -print) hatch_build.py
+
+.PHONY: setup demo test test-fast test-browser lint format bench lock clean
+
+setup: .venv/.ready
+
+.venv/.ready: requirements/development.txt pyproject.toml $(SOURCES)
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Tallyboard needs Python 3.11 or later; this is " + sys.version.split()[0] + ". Try: make PYTHON=python3.12")'
+	@$(PYTHON) -m venv .venv || { echo "Python's venv module is missing; on Debian: apt-get install python3-venv"; exit 1; }
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/development.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --editable .
+	@touch $@
+
+demo: setup
+	$(BIN)/tallyboard demo $(DEMO)
+
+test: test-fast test-browser
+
+# Fast tests first; each test has its own data folder and port, so they run beside each other.
+test-fast: setup
+	$(BIN)/pytest -n 2 --dist loadfile -m "not browser"
+
+test-browser: setup
+	PYTHON=$(BIN)/python sh tests/browser/find_chromium.sh
+	$(BIN)/pytest -n 2 --dist loadfile -m browser
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: setup
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: setup
+	$(BIN)/python -m benchmarks
+
+# Writes the hashed lock files again; needs uv.
+lock:
+	uv pip compile pyproject.toml --group test --group lint --group bench --universal --generate-hashes --no-header -p 3.11 -o requirements/development.txt
+	uv pip compile requirements/openmeter.in --universal --generate-hashes --no-header -p 3.11 -o requirements/openmeter.txt
+
+clean:
+	rm -rf .venv .venv-openmeter .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache frontend/node_modules src/tallyboard/web/assets build dist

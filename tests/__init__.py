@@ -1,0 +1,1 @@
+"""Tests go in by the front door: the real command line, the real server, the real store in a temporary folder."""

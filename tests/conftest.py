@@ -1,0 +1,189 @@
+"""What every test may ask for: a data folder, the command line, and a real server on a free port.
+
+The cast is the same everywhere: Alice administers, Bob is a member, Charlie belongs to another account and must see nothing.
+"""
+
+import gzip
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+DATA = Path(__file__).parent / "data"
+PROGRAM = Path(sys.executable).with_name("tallyboard")
+DEADLINE_SECONDS = 30.0
+
+StartServer = Callable[[Path], "Server"]
+
+
+def environment(**more: str) -> dict[str, str]:
+    """This process's environment without settings of Tallyboard."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("TALLYBOARD_")}
+    return {**kept, "TERM": "dumb", **more}
+
+
+def tallyboard(*arguments: object, data: Path | None = None, stdin: bytes = b"", check: bool = True, **more: str) -> subprocess.CompletedProcess[str]:
+    """Run a command to its end. `more` are environment variables; with `check` it must exit with 0."""
+    line = [str(PROGRAM), *map(str, arguments), *(["--data", str(data)] if data else [])]
+    done = subprocess.run(line, input=stdin, capture_output=True, timeout=120, check=False, env=environment(**more))
+    result = subprocess.CompletedProcess(line, done.returncode, done.stdout.decode(), done.stderr.decode())
+    assert not check or result.returncode == 0, f"{' '.join(line)} exited with {result.returncode}:\n{result.stdout}{result.stderr}"
+    return result
+
+
+def wait_until(holds: Callable[[], bool], what: str, seconds: float = DEADLINE_SECONDS) -> None:
+    """Return as soon as something holds; fail after a deadline."""
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline, f"after {seconds:g} s still not: {what}"
+        time.sleep(0.01)
+
+
+def read_json(name: str) -> Any:
+    """A gzipped JSON file of tests/data."""
+    return json.loads(gzip.decompress((DATA / name).read_bytes()))
+
+
+def event(id: str, user: str | None = "alice", *, time: str | None = "2026-11-01T12:00:00Z", **data: object) -> dict[str, Any]:
+    """A usage event as it is sent; one conversation where `data` says nothing else."""
+    attributes = {"specversion": "1.0", "id": id, "source": "/tests", "type": "ai.usage.recorded", "subject": user, "time": time}
+    return {**{name: value for name, value in attributes.items() if value is not None}, "data": data or {"conversations": 1}}
+
+
+class Keys(dict[str, str]):
+    """API keys by their scopes, such as `keys["ingest,adjust"]`; made through the command line when first asked for."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__()
+        self._folder = folder
+
+    def __missing__(self, scopes: str) -> str:
+        self[scopes] = self.make(scopes)
+        return self[scopes]
+
+    def make(self, scopes: str, *options: object) -> str:
+        """A new key with options of `tallyboard key create`."""
+        made = tallyboard("key", "create", "--name", "test", "--scopes", scopes, "--json", *options, data=self._folder)
+        return str(json.loads(made.stdout)["key"])
+
+
+class Server:
+    """A running `tallyboard serve`: `url`, `folder`, `keys` by scopes, `process`. It may be killed and restarted."""
+
+    def __init__(self, folder: Path, **more: str) -> None:
+        self.folder = folder
+        self.keys = Keys(folder)
+        self.url = ""
+        self.process: subprocess.Popen[bytes]
+        self._more = more
+        self.start()
+
+    def start(self) -> None:
+        """Start on a free port and wait until the ledger answers."""
+        self.folder.parent.mkdir(parents=True, exist_ok=True)
+        self._log = self.folder.with_name(f"{self.folder.name}.log")
+        with self._log.open("wb") as log:
+            self.process = subprocess.Popen(
+                [PROGRAM, "serve", "--port", "0", "--data", self.folder], stdout=log, stderr=subprocess.STDOUT, env=environment(**self._more)
+            )
+        try:
+            wait_until(self._is_ready, "the server is ready")
+        except BaseException:
+            self.kill()
+            raise
+
+    @property
+    def log(self) -> str:
+        """What the server has said since it started."""
+        return self._log.read_text()
+
+    def request(self, method: str, path: str, scopes: str, **more: Any) -> httpx.Response:
+        """One request with a key of these scopes."""
+        headers = {"Authorization": f"Bearer {self.keys[scopes]}", **more.pop("headers", {})}
+        return httpx.request(method, self.url + path, headers=headers, timeout=60, **more)
+
+    def send(self, *events: Mapping[str, Any], scopes: str = "ingest") -> dict[str, Any]:
+        """Send events in; what became of them."""
+        headers = {"Prefer": "return=representation", "Content-Type": "application/cloudevents-batch+json"}
+        answer = self.request("POST", "/api/v1/events", scopes, headers=headers, content=json.dumps(events))
+        assert answer.status_code == 200, answer.text
+        return dict(answer.json())
+
+    def usage(self, **query: str) -> dict[str, Any]:
+        """The answer of GET /api/v1/usage; `first` stands for `from` and `last` for `to`."""
+        named = {{"first": "from", "last": "to"}.get(name, name): value for name, value in query.items()}
+        answer = self.request("GET", "/api/v1/usage", "read", params=named)
+        assert answer.status_code == 200, answer.text
+        return dict(answer.json())
+
+    def sign_in_link(self) -> str:
+        """A new link that signs Alice in once."""
+        port = str(httpx.URL(self.url).port)
+        return str(json.loads(tallyboard("member", "link", "--json", data=self.folder, TALLYBOARD_PORT=port).stdout)["link"])
+
+    def kill(self) -> None:
+        """End it as a power cut would: at once, without a word."""
+        self.process.kill()
+        self.process.wait()
+
+    def stop(self) -> None:
+        """Ask it to end, and wait until it has."""
+        self.process.send_signal(signal.SIGTERM)
+        self.process.wait(DEADLINE_SECONDS)
+
+    def _is_ready(self) -> bool:
+        assert self.process.poll() is None, f"the server has ended:\n{self.log}"
+        _, found, rest = self.log.partition("listens on ")
+        if not found or "\n" not in rest:
+            return False
+        self.url = rest.split()[0]
+        try:
+            return httpx.get(f"{self.url}/readyz", timeout=5).status_code == 200
+        except httpx.TransportError:
+            return False
+
+
+@contextmanager
+def serving(folder: Path, **more: str) -> Iterator[Server]:
+    """A server for the length of a with block. `more` are environment variables."""
+    server = Server(folder, **more)
+    try:
+        yield server
+    finally:
+        server.kill()
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A data folder of one test; it does not exist yet."""
+    return tmp_path / "data"
+
+
+@pytest.fixture
+def start_server() -> Iterator[StartServer]:
+    """Starts servers on data folders; they are killed when the test ends."""
+    with ExitStack() as stack:
+        yield lambda folder: stack.enter_context(serving(folder))
+
+
+@pytest.fixture
+def server(folder: Path) -> Iterator[Server]:
+    """A server of one test."""
+    with serving(folder) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def shared_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server that the tests of one module share, where none disturbs another."""
+    with serving(tmp_path_factory.mktemp("shared") / "data") as running:
+        yield running
