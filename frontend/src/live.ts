@@ -30,7 +30,9 @@ export function startLive(): void {
 
 function connect(): void {
   stream?.close();
-  stream = new EventSource("/api/v1/stream");
+  // What the page shows; a change since then is news, even one from before the stream was open.
+  const since = new URLSearchParams({ since: one("#page")?.dataset["since"] ?? "" });
+  stream = new EventSource(`/api/v1/stream?${since}`);
   let lost = false;
   stream.onopen = () => {
     setState("live");

@@ -34,7 +34,7 @@ def usage(
     if as_json:
         print(export.json(report).decode())
     elif as_csv:
-        sys.stdout.writelines(export.csv_lines(report))
+        sys.stdout.writelines(export.csv_text(report))
     else:
         _print(report)
 

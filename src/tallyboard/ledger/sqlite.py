@@ -209,13 +209,16 @@ def _positional(sql: str) -> str:
 
 @contextmanager
 def _own_errors() -> Iterator[None]:
+    """SQLite's errors as ours: what another try may mend is Unavailable, what a cell cannot hold is CellFull."""
     try:
         yield
-    except sqlite3.OperationalError as error:
-        raise Unavailable(f"the ledger cannot be used now: {error}") from error
     except sqlite3.IntegrityError as error:
         if error.sqlite_errorcode == _CONSTRAINT_DATATYPE:
             raise CellFull(_CELL_FULL) from error
         raise
+    except sqlite3.ProgrammingError:
+        raise
+    except sqlite3.DatabaseError as error:
+        raise Unavailable(f"the ledger cannot be used now: {error}") from error
     except OverflowError as error:
         raise CellFull(_CELL_FULL) from error

@@ -11,6 +11,7 @@ from tallyboard.credits import credits_text
 from tallyboard.usage.report import Report
 
 CSV_TYPE = "text/csv; charset=utf-8"
+_PIECE_CHARACTERS = 65_536
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
@@ -43,31 +44,27 @@ def json(report: Report) -> bytes:
     )
 
 
-def csv_lines(report: Report) -> Iterator[str]:
-    """One line a user and day with usage, Others last: `day,user,email,credits,units`."""
-    yield _line("day", "user", "email", "credits", "units")
-    for user in report.users:
-        for day, units in zip(report.days, user.days, strict=True):
-            if units:
-                yield _line(day.day.isoformat(), user.user, user.email or "", credits_text(units), str(units))
-    for day, units in zip(report.days, report.others.days, strict=True):
-        if units:
-            yield _line(day.day.isoformat(), f"({report.others.users} others)", "", credits_text(units), str(units))
-
-
-def _line(*cells: str) -> str:
-    text = io.StringIO()
-    csv.writer(text).writerow([_safe(cell) for cell in cells])
-    return text.getvalue()
+def csv_text(report: Report) -> Iterator[str]:
+    """One line a user and day with usage, Others last, in pieces: `day,user,email,credits,units`."""
+    piece = io.StringIO()
+    writer = csv.writer(piece)
+    writer.writerow(("day", "user", "email", "credits", "units"))
+    days_text = [line.day.isoformat() for line in report.days]
+    others = f"({report.others.users} others)"
+    listed = [(user.user, user.email or "", user.days) for user in report.users]
+    for key, email, amounts in [*listed, (others, "", report.others.days)]:
+        cells = (_safe(key), _safe(email))
+        writer.writerows((day, *cells, credits_text(units), units) for day, units in zip(days_text, amounts, strict=True) if units)
+        if piece.tell() > _PIECE_CHARACTERS:
+            yield piece.getvalue()
+            piece.seek(0)
+            piece.truncate()
+    yield piece.getvalue()
 
 
 def _safe(cell: str) -> str:
-    """No spreadsheet may take a user key for a formula; numbers keep their sign."""
-    return f"'{cell}" if cell.startswith(_FORMULA) and not _is_number(cell) else cell
-
-
-def _is_number(cell: str) -> bool:
-    return cell.removeprefix("-").replace(".", "", 1).isdecimal()
+    """No spreadsheet may take a user key for a formula."""
+    return f"'{cell}" if cell.startswith(_FORMULA) else cell
 
 
 def _text(us: int) -> str:

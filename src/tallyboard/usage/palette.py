@@ -21,10 +21,13 @@ def is_settled(kept: Mapping[str, Kept], visible: Sequence[str], today: date) ->
     return all(user in kept and kept[user].visible_on >= today for user in visible)
 
 
-def settle(session: Session, account_id: int, rankings: Sequence[Sequence[str]], today: date) -> None:
-    """Give the users of some rankings (30, 14, 7 days) their colours, and note that they were seen today."""
+def settle(session: Session, account_id: int, rankings: Sequence[Sequence[str]], visible: Sequence[str], today: date) -> None:
+    """Give the users of the rankings (30, 14, 7 days) their colours, and note that they were seen today.
+
+    Where the windows show more users than there are colours, those `visible` in the present one come first.
+    """
     kept = of(session, account_id)
-    assigned = assign(kept, rankings, today)
+    assigned = assign(assign(kept, rankings, today), [visible], today)
     changed = [(kept_now.slot, days.to_number(kept_now.visible_on), user) for user, kept_now in assigned.items() if kept.get(user) != kept_now]
     for slot, visible_day, user in changed:
         _set(session, account_id, user, slot, visible_day)

@@ -56,8 +56,7 @@ def _answer_problem(request: Request[None, None, State], error: Exception) -> Re
         problem = problems.with_status(error.status_code, error.detail or "The request cannot be answered.")
     else:
         problem = problems.of(error)
-    if problem.status == 500:
-        metrics.log_mistake(error)
+    metrics.log_trouble(error, problem.status)
     return _answer(request.url.path, problem)
 
 

@@ -42,8 +42,7 @@ async def _post_events(app: App, scope: Scope, receive: Receive, send: Send) -> 
         status, answer = await _take(app, _headers(scope), receive)
     except Exception as error:  # noqa: BLE001  The framework's net is behind us here: everything becomes a problem.
         problem = problems.of(error)
-        if problem.status == 500:
-            metrics.log_mistake(error)
+        metrics.log_trouble(error, problem.status)
         await _send(send, problem.status, problem.body(), {"Content-Type": problems.MEDIA_TYPE, **problem.headers})
         return
     await _send(send, status, answer, {"Content-Type": "application/json"} if answer else {})

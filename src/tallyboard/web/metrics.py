@@ -51,6 +51,9 @@ def set_up_log() -> None:
     )
 
 
-def log_mistake(error: Exception) -> None:
-    """Our own mistake: the whole trace, for us and nobody else."""
-    _log.error("mistake", exc_info=error)
+def log_trouble(error: Exception, status: int) -> None:
+    """What is not the caller's fault: our own mistakes with the whole trace, a ledger away with its reason."""
+    if status == 500:
+        _log.error("mistake", exc_info=error)
+    elif status >= 500:
+        _log.warning("refused", reason=str(error))

@@ -6,7 +6,7 @@ from typing import Annotated
 from litestar import MediaType, Request, Response, get
 from litestar.datastructures import State
 from litestar.params import QueryParameter
-from litestar.response import ServerSentEvent
+from litestar.response import ServerSentEvent, Stream
 
 from tallyboard import clock
 from tallyboard.app import App
@@ -33,7 +33,7 @@ def get_usage(
     user: str | None = None,
     top: str | None = None,
     timezone: str | None = None,
-) -> Response[bytes]:
+) -> Response[bytes] | Stream:
     """Days, users, Others and totals of a window or a range of account days, as JSON or CSV."""
     app: App = request.app.state.app
     now_us = clock.now_us()
@@ -48,7 +48,7 @@ def get_usage(
             session, key.account_id, now_us, window=window, first=first, last=last, user=user, top=top, timezone=timezone
         )
     if as_csv:
-        return Response("".join(export.csv_lines(report)).encode(), media_type=export.CSV_TYPE, headers=headers)
+        return Stream(export.csv_text(report), media_type=export.CSV_TYPE, headers=headers)
     return Response(export.json(report), media_type=MediaType.JSON, headers=headers)
 
 

@@ -140,12 +140,17 @@ def _stack(overview: Overview) -> _Stack:
     if overview.person is not None:
         days = overview.person.usage.days
         return _Stack((colour(overview.person.slot),), tuple((units,) for units in days), days)
-    drawn = [row.days for row in overview.series]
+    drawn = [row.days for row in _coloured(overview)]
     others = tuple(total - sum(days[index] for days in drawn) for index, total in enumerate(totals))
-    colours = tuple(colour(row.slot) for row in overview.series)
+    colours = tuple(colour(row.slot) for row in _coloured(overview))
     if any(others) or not drawn:
         drawn, colours = [*drawn, others], (*colours, OTHERS)
     return _Stack(colours, tuple(zip(*drawn, strict=True)), totals)
+
+
+def _coloured(overview: Overview) -> list[Row]:
+    """The users drawn individually; one for whom no colour is left is drawn with Others."""
+    return [row for row in overview.series if row.slot is not None]
 
 
 def colour(slot: int | None) -> str:
@@ -213,7 +218,7 @@ def _series(overview: Overview, others: bool) -> tuple[Series, ...]:
     if overview.person is not None:
         person = overview.person
         return (Series(colour(person.slot), primary(person.usage), None),)
-    users = tuple(_legend(overview, row) for row in overview.series)
+    users = tuple(_legend(overview, row) for row in _coloured(overview))
     return (*users, Series(OTHERS, "Others", None)) if others else users
 
 
@@ -224,7 +229,7 @@ def _legend(overview: Overview, row: Row) -> Series:
 def _summary(overview: Overview, stack: _Stack) -> str:
     """The chart in words, for who does not see it."""
     days = overview.report.days
-    most = f"split by the {len(overview.series)} largest users and Others" if OTHERS in stack.colours else "split by user"
+    most = f"split by the {len(_coloured(overview))} largest users and Others" if OTHERS in stack.colours else "split by user"
     split = "of one user" if overview.person else most
     busiest = max(range(len(days)), key=stack.totals.__getitem__)
     return (

@@ -80,8 +80,9 @@ def _rank(overview: Overview, index: int) -> Kpi:
 def _of_person(overview: Overview, person: Person) -> tuple[Kpi, ...]:
     report, usage = overview.report, person.usage
     active = sum(units > 0 for units in usage.days)
+    rank = f"rank {person.rank:,} of {report.user_count:,}" if usage.units > 0 else "no usage in these days"
     return (
-        Kpi(f"Credits, last {overview.view.window} days", shown(usage.units), f"rank {person.rank:,} of {report.user_count:,}"),
+        Kpi(f"Credits, last {overview.view.window} days", shown(usage.units), rank),
         Kpi("Share of organization", figures.share(usage.units, report.units), f"of {shown(report.units)} credits"),
         _peak(overview, person),
         Kpi("Active days", str(active), f"of {len(usage.days)} days"),
@@ -104,6 +105,8 @@ def _of_person_on_day(overview: Overview, person: Person, index: int) -> tuple[K
 def _peak(overview: Overview, person: Person) -> Kpi:
     days = person.usage.days
     index = max(range(len(days)), key=days.__getitem__)
+    if days[index] <= 0:
+        return Kpi("Peak day", figures.NOTHING, "no usage in these days")
     return Kpi("Peak day", shown(days[index]), _dated(overview.report.days[index]))
 
 

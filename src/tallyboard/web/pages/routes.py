@@ -7,6 +7,7 @@ from litestar import MediaType, Request, Response, get, post
 from litestar.datastructures import Cookie, State
 from litestar.enums import RequestEncodingType
 from litestar.params import Body
+from litestar.response import Stream
 
 from tallyboard import clock, days
 from tallyboard.app import App
@@ -23,7 +24,7 @@ from tallyboard.web.problems import Problem
 
 USER_CHARACTERS_MAX = 256
 AXIS_DIGITS_MAX = 30
-_NAVIGATION = (("/usage", "Credit Usage", "usage"),)
+_NAVIGATION = (("/usage", "Credit Usage", "chart"),)
 
 Ask = Request[None, None, State]
 
@@ -99,14 +100,14 @@ def get_usage_page(
 
 
 @get("/usage.csv", sync_to_thread=True, include_in_schema=False)
-def get_usage_csv(request: Ask, window: str = "", day: str = "", user: str = "", q: str = "") -> Response[bytes]:
+def get_usage_csv(request: Ask, window: str = "", day: str = "", user: str = "") -> Response[bytes] | Stream:
     """All users of what the page shows, to the unit."""
     app: App = request.app.state.app
     now_us = clock.now_us()
     member = _administrator(request, now_us)
     if member is None:
         return _redirect("/sign-in")
-    view = _view(window, day, user, q)
+    view = _view(window, day, user, "")
     with app.ledger.reading() as session:
         span = days.window(view.window, days.today(now_us, zone_of(session, member.account_id).info))
         if view.day and view.day in span:
@@ -114,7 +115,7 @@ def get_usage_csv(request: Ask, window: str = "", day: str = "", user: str = "",
         report = answer(session, member.account_id, Question(span, view.user, top=None), now_us)
     name = f"credit-usage-{span.first}-{span.last}.csv"
     headers = {"Content-Disposition": f'attachment; filename="{name}"', "Cache-Control": "no-store"}
-    return Response("".join(export.csv_lines(report)).encode(), media_type=export.CSV_TYPE, headers=headers)
+    return Stream(export.csv_text(report), media_type=export.CSV_TYPE, headers=headers)
 
 
 def error_page(problem: Problem) -> bytes:
@@ -133,8 +134,7 @@ def _overview(app: App, account_id: int, view: View, now_us: int) -> Overview:
         if palette.is_settled(kept, visible, shown.today):
             return shown
         rankings = [overview.ranking(session, account_id, window, now_us) for window in reversed(days.WINDOWS)]
-        rankings.append(visible)
-    app.ledger.change(lambda writing: palette.settle(writing, account_id, rankings, shown.today)).result()
+    app.ledger.change(lambda writing: palette.settle(writing, account_id, rankings, visible, shown.today)).result()
     with app.ledger.reading() as session:
         slots = {user: place.slot for user, place in palette.of(session, account_id).items()}
         return overview.overview(session, account_id, view, slots, now_us)

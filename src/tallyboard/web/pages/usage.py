@@ -2,7 +2,7 @@
 
 from datetime import date
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from tallyboard import days
 from tallyboard.usage.overview import Overview
@@ -34,6 +34,7 @@ def context(overview: Overview, axis_floor_units: int = 0) -> dict[str, object]:
 
     `axis_floor_units` is the `axis` parameter a live refresh sends: the axis never shrinks while one looks.
     """
+    overview = _settled(overview)
     view = overview.view
     drawn = chart(overview, axis_floor_units)
     return {
@@ -53,6 +54,13 @@ def context(overview: Overview, axis_floor_units: int = 0) -> dict[str, object]:
         "day_fields": links.parameters(view, "day"),
         "search_fields": links.parameters(view, "q"),
     }
+
+
+def _settled(overview: Overview) -> Overview:
+    """The overview with a selected user only where there is one: a URL may name anybody."""
+    if overview.person is not None or overview.view.user is None:
+        return overview
+    return structs.replace(overview, view=structs.replace(overview.view, user=None))
 
 
 def _complete_through(overview: Overview) -> str:

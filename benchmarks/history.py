@@ -1,0 +1,227 @@
+"""How fast is intake on a long history of random ids? Shelves with verified filters beside one plain unique index.
+
+Both histories are filled with the rows that intake makes, then the same real Writer appends to each in
+turn. The plain index is the same code with one shelf that never closes, so that it looks up and
+inserts every id in one index over all events.
+"""
+
+import shutil
+import sqlite3
+import tempfile
+import time
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from multiprocessing import get_context
+from pathlib import Path
+from random import Random
+
+from msgspec import Struct
+from rich.progress import Progress
+
+from benchmarks import sample
+from tallyboard import clock
+from tallyboard.ledger import append, seen, sqlite
+from tallyboard.ledger.writer import Writer
+from tallyboard.people import accounts
+
+BATCHES = {100: 60, 1_000: 30, 10_000: 6}
+"""How many batches of a size make one round."""
+ROUNDS = 3
+FILL_AT_ONCE = 250_000
+NEVER = 1 << 60
+
+
+class Shelving(Struct, frozen=True):
+    """One way to find what was seen: how many events a shelf holds, and the bytes of a filter for eight shelves."""
+
+    name: str
+    shelf_events: int
+    places: int
+
+
+class Opened(Struct, frozen=True):
+    """What it costs to open a long history: seconds to the first acknowledged batch, and megabytes held then."""
+
+    seconds: float
+    megabytes: float
+
+
+def shelves(shelf_events: int = seen.SHELF_EVENTS) -> Shelving:
+    """Shelves of a size, with 16 places or more for each event as the ledger has them."""
+    places = max(1 << (shelf_events * 16 - 1).bit_length(), 1 << 12)
+    return Shelving(f"shelves of {shelf_events:,}", shelf_events, places)
+
+
+PLAIN = Shelving("plain unique index", NEVER, 1 << 12)
+
+
+@contextmanager
+def using(shelving: Shelving) -> Iterator[None]:
+    """The ledger's code with this shelf size."""
+    before = append.SHELF_EVENTS, seen._PLACES
+    append.SHELF_EVENTS, seen._PLACES = shelving.shelf_events, shelving.places  # type: ignore[misc]
+    try:
+        yield
+    finally:
+        append.SHELF_EVENTS, seen._PLACES = before  # type: ignore[misc]
+
+
+def make(folder: Path) -> None:
+    """A new ledger with one account."""
+    engine = sqlite.SqliteEngine(folder)
+    sqlite.migrate(engine)
+    with engine.writing() as session:
+        accounts.ensure_first(session, clock.now_us())
+    engine.close()
+
+
+def fill(folder: Path, shelving: Shelving, events: int, progress: Progress) -> float:
+    """Give a new ledger a history; the median seconds that taking a full shelf into the filters took, 0 without."""
+    make(folder)
+    task = progress.add_task(f"Filling {shelving.name}", total=events)
+    connection = sqlite3.connect(folder / sqlite.FILE_NAME, isolation_level=None)
+    connection.execute("PRAGMA journal_mode = OFF")
+    connection.execute("PRAGMA synchronous = OFF")
+    connection.execute("PRAGMA cache_size = -2000000")
+    session, filters = sqlite.SqliteSession(connection), seen.Seen()
+    shelf = on_shelf = done = 0
+    closings = []
+    while done < events:
+        size = min(FILL_AT_ONCE, events - done, shelving.shelf_events - on_shelf)
+        connection.execute(_EVENTS, {"shelf": shelf, "count": size, "now_us": clock.now_us(), "users": sample.USERS})
+        done, on_shelf = done + size, on_shelf + size
+        progress.update(task, completed=done)
+        if on_shelf == shelving.shelf_events:
+            started = time.perf_counter()
+            filters.close_shelf(session, 1, shelf)
+            closings.append(time.perf_counter() - started)
+            shelf, on_shelf = shelf + 1, 0
+    for statement in _ROLLUPS:
+        connection.execute(statement, {"users": sample.USERS})
+    connection.execute("UPDATE account SET shelf = ?, shelf_events = ?, user_count = ?", (shelf, on_shelf, sample.USERS))
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.close()
+    return sorted(closings)[len(closings) // 2] if closings else 0.0
+
+
+def opened(folder: Path, shelving: Shelving) -> Opened:
+    """Open a ledger in a process of its own and append one event."""
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        return pool.submit(_open, folder, shelving).result()
+
+
+def speeds(ledgers: dict[Path, Shelving]) -> dict[Path, dict[int, float]]:
+    """Durable events/s by batch size for each ledger, taking turns. Every batch counts but those that closed a shelf."""
+    writers = {folder: Writer(sqlite.SqliteEngine(folder)) for folder in ledgers}
+    random = Random()
+    spent: dict[Path, dict[int, list[float]]] = {folder: {size: [] for size in BATCHES} for folder in ledgers}
+    for folder, shelving in ledgers.items():
+        with using(shelving):
+            writers[folder].append(sample.batch(random, clock.now_us(), sample.HOUR_US, 1_000)).result()
+    for _ in range(ROUNDS):
+        for size, count in BATCHES.items():
+            for folder, shelving in ledgers.items():
+                with using(shelving):
+                    spent[folder][size] += _append(writers[folder], random, size, count)
+    for writer in writers.values():
+        writer.close()
+    return {folder: {size: len(took) * size / sum(took) for size, took in by.items()} for folder, by in spent.items()}
+
+
+def sustained(shelving: Shelving, closing_seconds: float, events_per_second: float) -> float:
+    """Events/s with the closing of shelves spread over the events between two of them."""
+    return 1 / (1 / events_per_second + closing_seconds / shelving.shelf_events)
+
+
+def _append(writer: Writer, random: Random, size: int, count: int) -> list[float]:
+    batches = [sample.batch(random, clock.now_us(), sample.HOUR_US, size) for _ in range(count)]
+    took = []
+    for batch in batches:
+        before = _shelf(writer)
+        started = time.perf_counter()
+        outcome = writer.append(batch).result()
+        seconds = time.perf_counter() - started
+        assert outcome.accepted == size
+        if _shelf(writer) == before:
+            took.append(seconds)
+    return took
+
+
+def _shelf(writer: Writer) -> int:
+    with writer.reading() as session:
+        line = session.one("SELECT shelf FROM account WHERE account_id = 1")
+    assert line is not None
+    return int(line[0])
+
+
+def _open(folder: Path, shelving: Shelving) -> Opened:
+    with using(shelving):
+        before = _private_megabytes()
+        batch = sample.batch(Random(), clock.now_us(), sample.HOUR_US, 1)
+        started = time.perf_counter()
+        writer = Writer(sqlite.SqliteEngine(folder))
+        writer.append(batch).result()
+        took = time.perf_counter() - started
+        held = _private_megabytes() - before
+        writer.close()
+        return Opened(took, held)
+
+
+def _private_megabytes() -> float:
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("RssAnon:"):
+            return int(line.split()[1]) / 1024
+    return 0.0
+
+
+_EVENTS = """
+    WITH RECURSIVE counted (number) AS (SELECT 1 UNION ALL SELECT number + 1 FROM counted WHERE number < :count),
+    made AS MATERIALIZED (SELECT randomblob(16) AS key, lower(hex(randomblob(16))) AS hex, abs(random()) AS luck FROM counted ORDER BY key)
+    INSERT INTO event (account_id, shelf, event_key, content, user_id, at_us, received_us, units, rated, type, model, source, id, data)
+    SELECT 1, :shelf, key, random(), 1 + luck % :users, :now_us - luck % 2592000000000, :now_us, 200000, 1, 'ai.usage.recorded',
+           'claude-sonnet-5', '/gateway/eu-1',
+           substr(hex, 1, 8) || '-' || substr(hex, 9, 4) || '-' || substr(hex, 13, 4) || '-' || substr(hex, 17, 4) || '-' || substr(hex, 21),
+           '{"input_tokens":' || luck % 20000 || ',"model":"claude-sonnet-5","output_tokens":' || luck % 2000 || ',"requests":1}'
+    FROM made
+"""
+
+_ROLLUPS = (
+    """
+    WITH RECURSIVE counted (number) AS (SELECT 1 UNION ALL SELECT number + 1 FROM counted WHERE number < :users)
+    INSERT INTO app_user (account_id, user_id, key) SELECT 1, number, printf('user-%05d', number - 1) FROM counted
+    """,
+    """
+    INSERT INTO slot_usage (account_id, slot, user_id, units, events)
+    SELECT 1, at_us / 900000000 AS slot, user_id, sum(units), count(*) FROM event GROUP BY slot, user_id
+    """,
+    """
+    INSERT INTO day_usage (account_id, zone_version, user_id, day, units, events)
+    SELECT 1, 1, user_id, slot / 96 AS day, sum(units), sum(events) FROM slot_usage GROUP BY user_id, day
+    """,
+    """
+    INSERT INTO day_total (account_id, zone_version, day, units, events)
+    SELECT 1, 1, day, sum(units), sum(events) FROM day_usage GROUP BY day
+    """,
+)
+"""Users, slots and days (of UTC, the zone of a new account) as intake would have made them."""
+
+
+def run(events: int, shelf_sizes: list[int], folder: Path | None = None) -> list[tuple[Shelving, float, dict[int, float], Opened]]:
+    """Fill and measure: each shelving with the seconds to close a shelf, events/s by batch size, and what opening costs."""
+    kept = Path(tempfile.mkdtemp(prefix="tallyboard-history-", dir=folder))
+    try:
+        contestants = [*map(shelves, shelf_sizes), PLAIN]
+        ledgers = {kept / str(number): shelving for number, shelving in enumerate(contestants)}
+        with Progress(transient=True) as progress:
+            closings = {path: _filled(path, shelving, events, progress) for path, shelving in ledgers.items()}
+        costs = {path: opened(path, shelving) for path, shelving in ledgers.items()}
+        rates = speeds(ledgers)
+        return [(shelving, closings[path], rates[path], costs[path]) for path, shelving in ledgers.items()]
+    finally:
+        shutil.rmtree(kept, ignore_errors=True)
+
+
+def _filled(path: Path, shelving: Shelving, events: int, progress: Progress) -> float:
+    with using(shelving):
+        return fill(path, shelving, events, progress)
