@@ -25,4 +25,4 @@ def reconcile(data: Data = None, as_json: Json = False) -> None:
 
 def _line(difference: Difference) -> str:
     where = days.instant_text(difference.place * days.SLOT_US) if difference.rollup == "slot" else str(days.from_number(difference.place))
-    return f"{difference.rollup} {where} user {difference.user_id}: {difference.units:+,} units, {difference.events:+,} events"
+    return f"{difference.rollup} {where} user {difference.user_id}: {difference.units:+,} units, {difference.events:+,} events, {difference.unrated:+,} unrated"

@@ -12,13 +12,20 @@ from tallyboard import days
 from tallyboard.errors import NotFound
 from tallyboard.intake.event import UNATTRIBUTED
 from tallyboard.ledger import audit
-from tallyboard.ledger.contract import Batch, Entry, Outcome, Session, add_up
+from tallyboard.ledger.contract import Batch, Entry, Outcome, Session
 from tallyboard.ledger.seen import SHELF_EVENTS, Seen
 
 USERS_REMEMBERED_MAX = 500_000
 
-SlotSum = tuple[int, int, int, int]
-"""slot, user_id, units, events"""
+
+class SlotSum(Struct, frozen=True, gc=False):
+    """What is to be added to one user's quarter hour; negative where something is taken away."""
+
+    slot: int
+    user_id: int
+    units: int
+    events: int
+    unrated: int
 
 
 class Appender:
@@ -59,8 +66,7 @@ class Appender:
         for entry, batch in fresh:
             if entry.correction:
                 _note_correction(session, entry, batch)
-        amounts = (((entry.event.at_us // days.SLOT_US, user_ids[entry.event.user]), entry.units) for entry, _ in fresh)
-        slots = [(slot, user_id, units, events) for (slot, user_id), (units, events) in add_up(amounts).items()]
+        slots = _slot_sums(fresh, user_ids)
         add_to_slots(session, account_id, slots)
         add_to_days(session, account_id, account, slots)
         shelf, shelf_events = account.shelf, account.shelf_events + len(fresh)
@@ -99,31 +105,35 @@ class Appender:
         return {key: remembered[account_id, key] for key in keys}
 
 
-def add_to_slots(session: Session, account_id: int, slots: Sequence[SlotSum]) -> None:
+def add_to_slots(session: Session, account_id: int, sums: Sequence[SlotSum]) -> None:
     """Add sums to the quarter hours, which know no zone."""
     session.many(
         """
-        INSERT INTO slot_usage AS kept (account_id, slot, user_id, units, events)
-        VALUES (:account_id, :slot, :user_id, :units, :events)
-        ON CONFLICT (account_id, slot, user_id)
-        DO UPDATE SET units = kept.units + EXCLUDED.units, events = kept.events + EXCLUDED.events
+        INSERT INTO slot_usage AS kept (account_id, slot, user_id, units, events, unrated)
+        VALUES (:account_id, :slot, :user_id, :units, :events, :unrated)
+        ON CONFLICT (account_id, slot, user_id) DO UPDATE SET
+            units = kept.units + EXCLUDED.units, events = kept.events + EXCLUDED.events, unrated = kept.unrated + EXCLUDED.unrated
         """,
-        [(account_id, *line) for line in slots],
+        [(account_id, each.slot, each.user_id, each.units, each.events, each.unrated) for each in sums],
     )
 
 
-def add_to_days(session: Session, account_id: int, account: "LockedAccount", slots: Sequence[SlotSum]) -> None:
+def add_to_days(session: Session, account_id: int, account: "LockedAccount", sums: Sequence[SlotSum]) -> None:
     """Add sums to the users' days and the days' totals; while days are rebuilt, only to those already done."""
     zone = days.zone(account.timezone)
     by_user: dict[tuple[int, int], list[int]] = {}
     by_day: dict[int, list[int]] = {}
-    for slot, user_id, units, events in slots:
-        day = days.day_number(slot, zone)
+    for each in sums:
+        day = days.day_number(each.slot, zone)
         if account.days_end is not None and day >= account.days_end:
             continue
-        for sums in (by_user.setdefault((user_id, day), [0, 0]), by_day.setdefault(day, [0, 0])):
-            sums[0] += units
-            sums[1] += events
+        of_user = by_user.setdefault((each.user_id, day), [0, 0])
+        of_user[0] += each.units
+        of_user[1] += each.events
+        of_all = by_day.setdefault(day, [0, 0, 0])
+        of_all[0] += each.units
+        of_all[1] += each.events
+        of_all[2] += each.unrated
     session.many(
         """
         INSERT INTO day_usage AS kept (account_id, zone_version, user_id, day, units, events)
@@ -131,16 +141,16 @@ def add_to_days(session: Session, account_id: int, account: "LockedAccount", slo
         ON CONFLICT (account_id, zone_version, user_id, day)
         DO UPDATE SET units = kept.units + EXCLUDED.units, events = kept.events + EXCLUDED.events
         """,
-        [(account_id, account.zone_version, user_id, day, *sums) for (user_id, day), sums in sorted(by_user.items())],
+        [(account_id, account.zone_version, user_id, day, *found) for (user_id, day), found in sorted(by_user.items())],
     )
     session.many(
         """
-        INSERT INTO day_total AS kept (account_id, zone_version, day, units, events)
-        VALUES (:account_id, :zone_version, :day, :units, :events)
-        ON CONFLICT (account_id, zone_version, day)
-        DO UPDATE SET units = kept.units + EXCLUDED.units, events = kept.events + EXCLUDED.events
+        INSERT INTO day_total AS kept (account_id, zone_version, day, units, events, unrated)
+        VALUES (:account_id, :zone_version, :day, :units, :events, :unrated)
+        ON CONFLICT (account_id, zone_version, day) DO UPDATE SET
+            units = kept.units + EXCLUDED.units, events = kept.events + EXCLUDED.events, unrated = kept.unrated + EXCLUDED.unrated
         """,
-        [(account_id, account.zone_version, day, *sums) for day, sums in sorted(by_day.items())],
+        [(account_id, account.zone_version, day, *found) for day, found in sorted(by_day.items())],
     )
 
 
@@ -190,6 +200,17 @@ def _sort_out(batch: Batch, seen: dict[bytes, int], fresh: list[tuple[Entry, Bat
         else:
             conflict += 1
     return Outcome(accepted, duplicate, conflict, unrated, unattributed)
+
+
+def _slot_sums(fresh: Sequence[tuple[Entry, Batch]], user_ids: dict[str, int]) -> list[SlotSum]:
+    """The sums of what is new, in the order of their keys."""
+    sums: dict[tuple[int, int], list[int]] = {}
+    for entry, _ in fresh:
+        found = sums.setdefault((entry.event.at_us // days.SLOT_US, user_ids[entry.event.user]), [0, 0, 0])
+        found[0] += entry.units
+        found[1] += 1
+        found[2] += not entry.rated
+    return [SlotSum(slot, user_id, *found) for (slot, user_id), found in sorted(sums.items())]
 
 
 def _event_line(shelf: int, user_id: int, entry: Entry, batch: Batch) -> tuple[int | str | bytes, ...]:

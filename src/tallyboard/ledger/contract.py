@@ -4,7 +4,7 @@ A Session is one transaction on one engine. Statements are literal SQL with `:na
 places where engines differ are the named `$fragments` of `Ledger.dialect`, filled in by the engine.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from contextlib import AbstractContextManager
 from typing import Any, Protocol, TypeVar
@@ -83,11 +83,3 @@ class Ledger(Protocol):
     def close(self) -> None:
         """Finish what was queued and close."""
 
-
-def add_up(amounts: Iterable[tuple[Any, int]]) -> Mapping[Any, tuple[int, int]]:
-    """Sum (key, units) by key into (units, events), in the order of the keys."""
-    sums: dict[Any, tuple[int, int]] = {}
-    for key, units in amounts:
-        before = sums.get(key, (0, 0))
-        sums[key] = (before[0] + units, before[1] + 1)
-    return dict(sorted(sums.items()))

@@ -34,13 +34,14 @@ class Zone(Struct, frozen=True):
 
 
 class Difference(Struct, frozen=True):
-    """A place where a rollup is not what the events say; units and events are rollup less events."""
+    """A place where a rollup is not what the events say; units, events and unrated are rollup less events."""
 
     rollup: str
     user_id: int
     place: int
     units: int
     events: int
+    unrated: int
 
 
 def zone_of(session: Session, account_id: int) -> Zone:
@@ -90,11 +91,12 @@ def reconcile(session: Session, account_id: int) -> list[Difference]:
         account_id,
         "slot",
         f"""
-        SELECT user_id, place, sum(units), sum(events) FROM (
-            SELECT user_id, slot AS place, units, events FROM slot_usage WHERE account_id = :account_id
+        SELECT user_id, place, sum(units), sum(events), sum(unrated) FROM (
+            SELECT user_id, slot AS place, units, events, unrated FROM slot_usage WHERE account_id = :account_id
             UNION ALL
-            SELECT user_id, {_SLOT}, -units, -1 FROM event WHERE account_id = :account_id
-        ) AS both_sides GROUP BY user_id, place HAVING sum(units) <> 0 OR sum(events) <> 0 ORDER BY 1, 2 LIMIT 100
+            SELECT user_id, {_SLOT}, -units, -1, rated - 1 FROM event WHERE account_id = :account_id
+        ) AS both_sides GROUP BY user_id, place
+        HAVING sum(units) <> 0 OR sum(events) <> 0 OR sum(unrated) <> 0 ORDER BY 1, 2 LIMIT 100
         """,
     )
     zone = zone_of(session, account_id)
@@ -119,7 +121,7 @@ def _compare(session: Session, account_id: int, rollup: str, statement: str, **v
 
 
 _DAYS_AGAINST_SLOTS = """
-    SELECT user_id, place, sum(units), sum(events) FROM (
+    SELECT user_id, place, sum(units), sum(events), 0 FROM (
         SELECT user_id, day AS place, units, events FROM day_usage
         WHERE account_id = :account_id AND zone_version = :zone_version
         UNION ALL
@@ -130,14 +132,15 @@ _DAYS_AGAINST_SLOTS = """
 """
 
 _TOTALS_AGAINST_SLOTS = """
-    SELECT 0, place, sum(units), sum(events) FROM (
-        SELECT day AS place, units, events FROM day_total
+    SELECT 0, place, sum(units), sum(events), sum(unrated) FROM (
+        SELECT day AS place, units, events, unrated FROM day_total
         WHERE account_id = :account_id AND zone_version = :zone_version
         UNION ALL
-        SELECT edge.day, -slot_usage.units, -slot_usage.events FROM $day_edges AS edge
+        SELECT edge.day, -slot_usage.units, -slot_usage.events, -slot_usage.unrated FROM $day_edges AS edge
         $ordered_join slot_usage ON slot_usage.account_id = :account_id
             AND slot_usage.slot >= edge.first_slot AND slot_usage.slot < edge.end_slot
-    ) AS both_sides GROUP BY place HAVING sum(units) <> 0 OR sum(events) <> 0 ORDER BY 2 LIMIT 100
+    ) AS both_sides GROUP BY place
+    HAVING sum(units) <> 0 OR sum(events) <> 0 OR sum(unrated) <> 0 ORDER BY 2 LIMIT 100
 """
 
 
@@ -162,8 +165,8 @@ def _rebuild(session: Session, account_id: int, zone: Zone, day: date) -> None:
     )
     session.run(
         """
-        INSERT INTO day_total (account_id, zone_version, day, units, events)
-        SELECT :account_id, :version, :day, sum(units), sum(events) FROM slot_usage
+        INSERT INTO day_total (account_id, zone_version, day, units, events, unrated)
+        SELECT :account_id, :version, :day, sum(units), sum(events), sum(unrated) FROM slot_usage
         WHERE account_id = :account_id AND slot >= :first_slot AND slot < :end_slot HAVING count(*) > 0
         """,
         **interval,

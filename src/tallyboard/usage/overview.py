@@ -59,6 +59,7 @@ class Overview(Struct, frozen=True):
     (equal without one). `rows_units` is everyone's usage in the period shown. `previous_units` sums the complete days
     before the window that answer to its complete days, None where there was no usage before;
     `complete_units` is their counterpart. `members` is how many users the account has ever seen.
+    `unrated` is how many events of the period shown matched no meter: they count 0.
     """
 
     view: View
@@ -73,6 +74,7 @@ class Overview(Struct, frozen=True):
     previous_units: int | None
     members: int
     today: date
+    unrated: int = 0
 
 
 def overview(session: Session, account_id: int, view: View, colours: Mapping[str, int], now_us: int) -> Overview:
@@ -100,6 +102,7 @@ def overview(session: Session, account_id: int, view: View, colours: Mapping[str
         complete_units=sum(line.units for line in answer.days if line.complete),
         previous_units=_previous(span, totals),
         members=_members(session, account_id),
+        unrated=source.unrated(DayRange(day, day) if day else span),
         today=today,
     )
 

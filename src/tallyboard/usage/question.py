@@ -117,6 +117,26 @@ class Source:
             )
         return {day: (high << 32) + low for day, high, low in lines}
 
+    def unrated(self, span: DayRange) -> int:
+        """How many events no meter matched."""
+        if self._from_days:
+            line = self._session.one(
+                """
+                SELECT coalesce(sum(unrated), 0) FROM day_total
+                WHERE account_id = :account_id AND zone_version = :version AND day BETWEEN :first AND :last
+                """,
+                **self._range(span),
+            )
+        else:
+            line = self._session.one(
+                """
+                SELECT coalesce(sum(unrated), 0) FROM slot_usage
+                WHERE account_id = :account_id AND slot >= :first_slot AND slot < :end_slot
+                """,
+                **self._slots(span),
+            )
+        return int(line[0]) if line else 0
+
     def user_days(self, span: DayRange, user_ids: Sequence[int]) -> dict[int, list[int]]:
         """Units of each day of the range by user; users without an event in it are left out."""
         if self._from_days:

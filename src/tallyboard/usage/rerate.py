@@ -9,7 +9,7 @@ from msgspec.json import Decoder
 
 from tallyboard import days
 from tallyboard.ledger import audit
-from tallyboard.ledger.append import add_to_days, add_to_slots, lock
+from tallyboard.ledger.append import SlotSum, add_to_days, add_to_slots, lock
 from tallyboard.ledger.contract import Ledger, Session
 from tallyboard.rates.charge import BadQuantity, Charger
 
@@ -66,7 +66,7 @@ def _some(session: Session, account_id: int, charger: Charger, since_us: int, pl
         event_key=place.event_key,
     )
     changed: list[tuple[int, int, int, int, bytes]] = []
-    slots: dict[tuple[int, int], int] = {}
+    slots: dict[tuple[int, int], list[int]] = {}
     events = unchargeable = 0
     for shelf, event_key, user_id, at_us, units, rated, kind, model, data in lines:
         if at_us < since_us:
@@ -79,8 +79,9 @@ def _some(session: Session, account_id: int, charger: Charger, since_us: int, pl
             continue
         if (charge.units, charge.rated) != (units, bool(rated)):
             changed.append((charge.units, int(charge.rated), account_id, shelf, event_key))
-            slot = (at_us // days.SLOT_US, user_id)
-            slots[slot] = slots.get(slot, 0) + charge.units - units
+            difference = slots.setdefault((at_us // days.SLOT_US, user_id), [0, 0])
+            difference[0] += charge.units - units
+            difference[1] += rated - charge.rated
     session.many(
         """
         UPDATE event SET units = :units, rated = :rated
@@ -88,10 +89,10 @@ def _some(session: Session, account_id: int, charger: Charger, since_us: int, pl
         """,
         changed,
     )
-    moved = [(slot, user_id, units, 0) for (slot, user_id), units in sorted(slots.items())]
+    moved = [SlotSum(slot, user_id, units, 0, unrated) for (slot, user_id), (units, unrated) in sorted(slots.items())]
     add_to_slots(session, account_id, moved)
     add_to_days(session, account_id, account, moved)
     if changed:
         session.run("UPDATE account SET revision = revision + 1 WHERE account_id = :account_id", account_id=account_id)
     last = _Place(lines[-1][0], lines[-1][1]) if len(lines) == EVENTS_AT_ONCE else None
-    return Rerated(events, len(changed), unchargeable, sum(slots.values())), last
+    return Rerated(events, len(changed), unchargeable, sum(each.units for each in moved)), last

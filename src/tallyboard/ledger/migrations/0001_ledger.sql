@@ -59,6 +59,7 @@ CREATE TABLE slot_usage (
     user_id       $int   NOT NULL,
     units         $int   NOT NULL,
     events        $int   NOT NULL,
+    unrated       $int   NOT NULL,  -- events that no meter matched: they count 0, and are never silent about it
     PRIMARY KEY (account_id, slot, user_id)
 ) $clustered;
 
@@ -78,6 +79,7 @@ CREATE TABLE day_total (
     day           $int   NOT NULL,
     units         $int   NOT NULL,
     events        $int   NOT NULL,
+    unrated       $int   NOT NULL,
     PRIMARY KEY (account_id, zone_version, day)
 ) $clustered;
 

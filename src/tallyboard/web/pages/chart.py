@@ -97,9 +97,7 @@ def chart(overview: Overview, axis_floor_units: int = 0) -> Chart:
         axis=scale,
         columns=tuple(
             _column(overview, day, total, parts, stack.colours, scale.top_units, tick)
-            for day, total, parts, tick in zip(
-                overview.report.days, stack.totals, stack.days, ticks, strict=True
-            )
+            for day, total, parts, tick in zip(overview.report.days, stack.totals, stack.days, ticks, strict=True)
         ),
         series=_series(overview, OTHERS in stack.colours),
         days=overview.view.window,
@@ -178,9 +176,7 @@ def _column(
         title=figures.full_date(day.day),
         total=shown(total),
         parts="|".join(f"{shown(part)} {figures.share(part, total)}" if part else "" for part in parts),
-        slices=tuple(
-            Slice(colour, digits(height)) for colour, height in zip(colours, heights, strict=True) if height
-        ),
+        slices=tuple(Slice(colour, digits(height)) for colour, height in zip(colours, heights, strict=True) if height),
         weekend=day.day.weekday() >= 5,
         today=not day.complete,
         tick=tick[0],
@@ -198,9 +194,7 @@ def _ticks(overview: Overview) -> list[tuple[str, str]]:
     return [_tick(day, index, important, (wide, narrow), overview) for index, day in enumerate(days)]
 
 
-def _tick(
-    day: date, index: int, important: Sequence[int], clearance: tuple[int, int], overview: Overview
-) -> tuple[str, str]:
+def _tick(day: date, index: int, important: Sequence[int], clearance: tuple[int, int], overview: Overview) -> tuple[str, str]:
     focus, today, window = overview.view.day, overview.today, overview.view.window
     wide, narrow = clearance
     if day == focus:

@@ -62,9 +62,9 @@ def change(now: int, before: int) -> tuple[str, str]:
 def axis_label(units: int) -> str:
     """A tick of the axis, in credits: `0`, `0.25`, `7.5k`, `1.2M`."""
     with localcontext(prec=60):
-        credits = Decimal(units) / UNITS_PER_CREDIT
-        scale, letter = next(((size, letter) for size, letter in _SCALES if credits >= size), (1, ""))
-        text = f"{credits / scale:f}"
+        amount = Decimal(units) / UNITS_PER_CREDIT
+        scale, letter = next(((size, letter) for size, letter in _SCALES if amount >= size), (1, ""))
+        text = f"{amount / scale:f}"
     return (text.rstrip("0").rstrip(".") if "." in text else text) + letter
 
 
