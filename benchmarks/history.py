@@ -6,7 +6,6 @@ inserts every id in one index over all events.
 """
 
 import shutil
-import sqlite3
 import tempfile
 import time
 from collections.abc import Iterator
@@ -15,20 +14,19 @@ from contextlib import contextmanager
 from multiprocessing import get_context
 from pathlib import Path
 from random import Random
+from statistics import median
 
 from msgspec import Struct
 from rich.progress import Progress
 
-from benchmarks import sample
+from benchmarks import sample, seed
 from tallyboard import clock
 from tallyboard.ledger import append, seen, sqlite
 from tallyboard.ledger.writer import Writer
-from tallyboard.people import accounts
 
 BATCHES = {100: 60, 1_000: 30, 10_000: 6}
 """How many batches of a size make one round."""
 ROUNDS = 3
-FILL_AT_ONCE = 250_000
 NEVER = 1 << 60
 
 
@@ -67,42 +65,18 @@ def using(shelving: Shelving) -> Iterator[None]:
         append.SHELF_EVENTS, seen._PLACES = before  # type: ignore[misc]
 
 
-def make(folder: Path) -> None:
-    """A new ledger with one account."""
-    engine = sqlite.SqliteEngine(folder)
-    sqlite.migrate(engine)
-    with engine.writing() as session:
-        accounts.ensure_first(session, clock.now_us())
-    engine.close()
-
-
 def fill(folder: Path, shelving: Shelving, events: int, progress: Progress) -> float:
-    """Give a new ledger a history; the median seconds that taking a full shelf into the filters took, 0 without."""
-    make(folder)
+    """Make a ledger with a history; the median seconds that taking a full shelf into the filters took, 0 without."""
+    seed.make(folder)
     task = progress.add_task(f"Filling {shelving.name}", total=events)
-    connection = sqlite3.connect(folder / sqlite.FILE_NAME, isolation_level=None)
-    connection.execute("PRAGMA journal_mode = OFF")
-    connection.execute("PRAGMA synchronous = OFF")
-    connection.execute("PRAGMA cache_size = -2000000")
-    session, filters = sqlite.SqliteSession(connection), seen.Seen()
-    shelf = on_shelf = done = 0
-    closings = []
-    while done < events:
-        size = min(FILL_AT_ONCE, events - done, shelving.shelf_events - on_shelf)
-        connection.execute(_EVENTS, {"shelf": shelf, "count": size, "now_us": clock.now_us(), "users": sample.USERS})
-        done, on_shelf = done + size, on_shelf + size
-        progress.update(task, completed=done)
-        if on_shelf == shelving.shelf_events:
-            started = time.perf_counter()
-            filters.close_shelf(session, 1, shelf)
-            closings.append(time.perf_counter() - started)
-            shelf, on_shelf = shelf + 1, 0
-    for statement in _ROLLUPS:
-        connection.execute(statement, {"users": sample.USERS})
-    connection.execute("UPDATE account SET shelf = ?, shelf_events = ?, user_count = ?", (shelf, on_shelf, sample.USERS))
-    connection.execute("PRAGMA journal_mode = WAL")
-    connection.close()
-    return sorted(closings)[len(closings) // 2] if closings else 0.0
+    with using(shelving), seed.loading(folder) as connection:
+        seed.add_users(connection, sample.USERS)
+        closings = seed.add_history(
+            connection, events, sample.USERS, shelving.shelf_events, lambda done: progress.update(task, completed=done)
+        )
+        seed.add_slots(connection)
+        seed.add_days(connection)
+    return median(closings) if closings else 0.0
 
 
 def opened(folder: Path, shelving: Shelving) -> Opened:
@@ -175,38 +149,6 @@ def _private_megabytes() -> float:
     return 0.0
 
 
-_EVENTS = """
-    WITH RECURSIVE counted (number) AS (SELECT 1 UNION ALL SELECT number + 1 FROM counted WHERE number < :count),
-    made AS MATERIALIZED (SELECT randomblob(16) AS key, lower(hex(randomblob(16))) AS hex, abs(random()) AS luck FROM counted ORDER BY key)
-    INSERT INTO event (account_id, shelf, event_key, content, user_id, at_us, received_us, units, rated, type, model, source, id, data)
-    SELECT 1, :shelf, key, random(), 1 + luck % :users, :now_us - luck % 2592000000000, :now_us, 200000, 1, 'ai.usage.recorded',
-           'claude-sonnet-5', '/gateway/eu-1',
-           substr(hex, 1, 8) || '-' || substr(hex, 9, 4) || '-' || substr(hex, 13, 4) || '-' || substr(hex, 17, 4) || '-' || substr(hex, 21),
-           '{"input_tokens":' || luck % 20000 || ',"model":"claude-sonnet-5","output_tokens":' || luck % 2000 || ',"requests":1}'
-    FROM made
-"""
-
-_ROLLUPS = (
-    """
-    WITH RECURSIVE counted (number) AS (SELECT 1 UNION ALL SELECT number + 1 FROM counted WHERE number < :users)
-    INSERT INTO app_user (account_id, user_id, key) SELECT 1, number, printf('user-%05d', number - 1) FROM counted
-    """,
-    """
-    INSERT INTO slot_usage (account_id, slot, user_id, units, events)
-    SELECT 1, at_us / 900000000 AS slot, user_id, sum(units), count(*) FROM event GROUP BY slot, user_id
-    """,
-    """
-    INSERT INTO day_usage (account_id, zone_version, user_id, day, units, events)
-    SELECT 1, 1, user_id, slot / 96 AS day, sum(units), sum(events) FROM slot_usage GROUP BY user_id, day
-    """,
-    """
-    INSERT INTO day_total (account_id, zone_version, day, units, events)
-    SELECT 1, 1, day, sum(units), sum(events) FROM day_usage GROUP BY day
-    """,
-)
-"""Users, slots and days (of UTC, the zone of a new account) as intake would have made them."""
-
-
 def run(events: int, shelf_sizes: list[int], folder: Path | None = None) -> list[tuple[Shelving, float, dict[int, float], Opened]]:
     """Fill and measure: each shelving with the seconds to close a shelf, events/s by batch size, and what opening costs."""
     kept = Path(tempfile.mkdtemp(prefix="tallyboard-history-", dir=folder))
@@ -214,14 +156,9 @@ def run(events: int, shelf_sizes: list[int], folder: Path | None = None) -> list
         contestants = [*map(shelves, shelf_sizes), PLAIN]
         ledgers = {kept / str(number): shelving for number, shelving in enumerate(contestants)}
         with Progress(transient=True) as progress:
-            closings = {path: _filled(path, shelving, events, progress) for path, shelving in ledgers.items()}
+            closings = {path: fill(path, shelving, events, progress) for path, shelving in ledgers.items()}
         costs = {path: opened(path, shelving) for path, shelving in ledgers.items()}
         rates = speeds(ledgers)
         return [(shelving, closings[path], rates[path], costs[path]) for path, shelving in ledgers.items()]
     finally:
         shutil.rmtree(kept, ignore_errors=True)
-
-
-def _filled(path: Path, shelving: Shelving, events: int, progress: Progress) -> float:
-    with using(shelving):
-        return fill(path, shelving, events, progress)

@@ -34,7 +34,6 @@ for (const [output, { entryPoint, inputs }] of Object.entries(metafile.outputs))
     "src/app.ts": "app.js",
     "src/style.css": "app.css",
     [`${fonts}/inter-latin-wght-normal.woff2`]: "inter.woff2",
-    [`${fonts}/inter-latin-ext-wght-normal.woff2`]: "inter-extended.woff2",
   }[source];
   if (name === undefined) throw new Error(`no asset name for ${source}: add one to build.mjs`);
   manifest[name] = basename(output);

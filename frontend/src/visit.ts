@@ -40,7 +40,10 @@ export function startVisits(): void {
     void visit(event.detail.path);
   });
   document.addEventListener("pointerdown", fetchEarly);
-  document.addEventListener("htmx:after:swap", () => setProblem(false));
+  on<{ ctx: Visit }>("htmx:after:swap", ({ detail }) => {
+    setProblem(false);
+    showChart(detail.ctx.sourceElement);
+  });
   one("#problem button")?.addEventListener("click", () => void visit(failed, "#page", true));
 }
 
@@ -82,6 +85,14 @@ function checkAnswer(event: Detail<Swap>): void {
   if (!refused && event.detail.tasks[0]?.fragment.firstElementChild) return;
   event.preventDefault();
   if (!refused) location.assign(response?.raw.url ?? location.href);
+}
+
+/** Who selects a user far down the table wants to see the chart it opened. */
+function showChart(source: Element): void {
+  const chart = one("#chart");
+  if (!chart || !source.closest("tbody tr[aria-current]") || chart.getBoundingClientRect().bottom > 120) return;
+  const behavior = matchMedia("(prefers-reduced-motion: reduce)").matches ? "auto" : "smooth";
+  one("#page")?.scrollIntoView({ behavior });
 }
 
 function fail(visit: Visit): void {

@@ -8,7 +8,6 @@ drawn as nothing, and written as it is.
 
 from collections.abc import Sequence
 from datetime import date
-from fractions import Fraction
 from itertools import accumulate, pairwise
 
 from msgspec import Struct
@@ -125,12 +124,17 @@ def thousandths(parts: Sequence[int], top_units: int) -> list[int]:
     A day with any usage is at least a line: its largest part is given `_PEAK_MIN`.
     """
     sums = [0, *accumulate(max(part, 0) for part in parts)]
-    edges = [min(round(Fraction(total * 1000, top_units)), 1000) for total in sums]
+    edges = [min(scaled(total, top_units, 1000), 1000) for total in sums]
     heights = [upper - lower for lower, upper in pairwise(edges)]
     if sums[-1] > 0 and sum(heights) < _PEAK_MIN:
         heights = [0] * len(heights)
         heights[max(range(len(parts)), key=parts.__getitem__)] = _PEAK_MIN
     return heights
+
+
+def scaled(part: int, whole: int, steps: int) -> int:
+    """A part of a whole in so many steps, to the nearest; in integers, since a page has thousands of them."""
+    return (2 * part * steps + whole) // (2 * whole)
 
 
 def _stack(overview: Overview) -> _Stack:

@@ -1,7 +1,6 @@
 """The table of users: one line a row, with a trend as the path of one SVG and a share bar in digit classes."""
 
 from collections.abc import Sequence
-from fractions import Fraction
 from urllib.parse import quote
 
 from msgspec import Struct
@@ -9,7 +8,7 @@ from msgspec import Struct
 from tallyboard.credits import shown
 from tallyboard.usage.overview import Overview, Row
 from tallyboard.web.pages import figures, links
-from tallyboard.web.pages.chart import colour, digits
+from tallyboard.web.pages.chart import colour, digits, scaled
 from tallyboard.web.pages.names import primary, secondary
 
 SPARK_HEIGHT = 20
@@ -63,7 +62,7 @@ def trend(days: Sequence[int]) -> str:
     steps: list[list[int]] = []
     for units in days:
         # A day with usage is never flat: one of the twenty steps at least.
-        level = SPARK_HEIGHT - max(round(Fraction(units * SPARK_HEIGHT, peak)), 1) if units > 0 else SPARK_HEIGHT
+        level = SPARK_HEIGHT - max(scaled(units, peak, SPARK_HEIGHT), 1) if units > 0 else SPARK_HEIGHT
         if steps and steps[-1][0] == level:
             steps[-1][1] += 1
         else:
@@ -85,7 +84,7 @@ def _line(overview: Overview, row: Row, most: int, top_units: int) -> Line:
         trend=trend(row.days),
         credits=shown(row.units),
         share=figures.share(row.units, overview.rows_units),
-        bar=digits(round(Fraction(max(row.units, 0) * 1000, most))) if most > 0 else "",
+        bar=digits(scaled(max(row.units, 0), most, 1000)) if most > 0 else "",
         peak=f"{max(row.days, default=0) * 100 / top_units:.3g}" if hidden else "",
     )
 

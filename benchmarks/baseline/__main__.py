@@ -1,0 +1,9 @@
+"""`python -m benchmarks.baseline PORT`: serve with the same server as Tallyboard."""
+
+import sys
+
+import uvicorn
+
+uvicorn.run(
+    "benchmarks.baseline.service:app", port=int(sys.argv[1]), loop="uvloop", http="httptools", access_log=False, log_level="warning"
+)
