@@ -1,9 +1,9 @@
 // Builds src/ into the Python package's web/assets: content-hashed names (so they may be cached for
-// ever), a gzip and a brotli twin of each text file, and manifest.json, which the server reads.
+// ever) and manifest.json, which the server reads.
 import { createHash } from "node:crypto";
 import { mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { basename, extname, join } from "node:path";
-import { brotliCompressSync, constants, gzipSync } from "node:zlib";
+import { gzipSync } from "node:zlib";
 import { build } from "esbuild";
 
 const folder = new URL("../src/tallyboard/web/assets/", import.meta.url).pathname;
@@ -46,10 +46,7 @@ writeFileSync(join(folder, manifest["favicon.svg"]), icon);
 for (const file of Object.values(manifest)) {
   if (extname(file) === ".woff2") continue;
   const text = readFileSync(join(folder, file));
-  const brotli = brotliCompressSync(text, { params: { [constants.BROTLI_PARAM_QUALITY]: 11 } });
-  writeFileSync(join(folder, `${file}.gz`), gzipSync(text, { level: 9 }));
-  writeFileSync(join(folder, `${file}.br`), brotli);
-  console.log(`${file}  ${text.length} bytes, ${gzipSync(text, { level: 9 }).length} gzip, ${brotli.length} brotli`);
+  console.log(`${file}  ${text.length} bytes, ${gzipSync(text).length} gzip`);
 }
 // Both licences ask to travel with what they cover.
 const licences = ["htmx.org", "@fontsource-variable/inter"].map(

@@ -89,9 +89,7 @@ def trickle(random: Random, everybody: list[Persona], number: int, at_us: int) -
     return _event(random, persona, f"live-{at_us}-{number}", at_us, persona.conversations / 12)
 
 
-def _day_of(
-    random: Random, persona: Persona, day: date, mood: float, excess: float, zone: ZoneInfo, now_us: int
-) -> Iterator[CloudEvent]:
+def _day_of(random: Random, persona: Persona, day: date, mood: float, excess: float, zone: ZoneInfo, now_us: int) -> Iterator[CloudEvent]:
     weekend = day.weekday() >= 5
     if random.random() > (persona.weekends if weekend else persona.presence) and excess == 1.0:
         return

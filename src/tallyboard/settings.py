@@ -22,7 +22,9 @@ TABLE = (
     Setting("data", "TALLYBOARD_DATA", "./data", "The data folder of the embedded engine."),
     Setting("host", "TALLYBOARD_HOST", "127.0.0.1", "The address to listen on."),
     Setting("port", "TALLYBOARD_PORT", "8321", "The port to listen on."),
-    Setting("public_url", "TALLYBOARD_PUBLIC_URL", "", "The address people open, such as https://usage.example.com; https makes cookies secure."),
+    Setting(
+        "public_url", "TALLYBOARD_PUBLIC_URL", "", "The address people open, such as https://usage.example.com; https makes cookies secure."
+    ),
     Setting("log_level", "TALLYBOARD_LOG_LEVEL", "warning", "How much is logged: debug, info, warning or error."),
 )
 
@@ -47,7 +49,9 @@ def read(given: Mapping[str, object] | None = None, environment: Mapping[str, st
     """Settings from what was given by name, else from the environment, else the defaults; Invalid names what is wrong."""
     given = given or {}
     texts = {
-        setting.name: str(given[setting.name]) if given.get(setting.name) is not None else environment.get(setting.variable, setting.default)
+        setting.name: str(given[setting.name])
+        if given.get(setting.name) is not None
+        else environment.get(setting.variable, setting.default)
         for setting in TABLE
     }
     if environment.get("TALLYBOARD_DATABASE_URL"):

@@ -114,7 +114,9 @@ def test_nothing_names_a_place_outside_the_project() -> None:
         str(path.relative_to(ROOT))
         for folder in ("src", "docs", "benchmarks", "frontend/src", ".ci")
         for path in (ROOT / folder).rglob("*")
-        if path.is_file() and path.suffix in {".py", ".md", ".ts", ".css", ".html", ".toml", ".sql", ".sh", ""} and outside.search(path.read_text())
+        if path.is_file()
+        and path.suffix in {".py", ".md", ".ts", ".css", ".html", ".toml", ".sql", ".sh", ""}
+        and outside.search(path.read_text())
     ]
     assert not named
 

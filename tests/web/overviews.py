@@ -62,7 +62,8 @@ def overview(
         person=next((Person(user, rank, rank - 1) for rank, user in enumerate(people, 1) if user.user == view.user), None),
         complete_units=sum(totals[:-1]),
         previous_units=previous_units,
-        members=50,
+        users_seen=50,
+        unrated=0,
         today=TODAY,
     )
 

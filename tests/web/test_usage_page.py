@@ -6,6 +6,7 @@ from typing import Any, cast
 
 import pytest
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from msgspec import structs
 
 from tallyboard.usage.overview import Overview, View
 from tallyboard.web.pages.kpis import Kpi
@@ -234,3 +235,9 @@ def test_ids_are_unique_and_without_spaces() -> None:
     ids = re.findall(r'\sid="([^"]*)"', html(overview({"a b": week(1), "a%20b": week(2), "é/?&": week(3)})))
     assert len(set(ids)) == len(ids)
     assert not [name for name in ids if " " in name]
+
+
+def test_events_that_no_meter_matched_are_told() -> None:
+    shown = structs.replace(overview(PLAIN), unrated=1)
+    assert "1 event of this period matched no meter of the rate card and counted 0 credits." in html(shown)
+    assert "matched no meter" not in html(overview(PLAIN))

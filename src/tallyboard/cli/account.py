@@ -21,7 +21,9 @@ def show(data: Data = None, as_json: Json = False) -> None:
 
 @group.command("set")
 def change(
-    timezone: Annotated[str | None, typer.Option(help="An IANA zone such as Europe/Berlin. All history is regrouped into its days.")] = None,
+    timezone: Annotated[
+        str | None, typer.Option(help="An IANA zone such as Europe/Berlin. All history is regrouped into its days.")
+    ] = None,
     name: Annotated[str | None, typer.Option(help="What the account is called.")] = None,
     data: Data = None,
     as_json: Json = False,

@@ -59,7 +59,9 @@ def _folder(folder: Path) -> Finding:
         with tempfile.TemporaryFile(dir=existing) as probe:
             probe.write(b"x")
     except OSError as error:
-        return Finding(False, "data folder", f"{folder} cannot be written ({error.strerror}); give it to this user or choose another with --data")
+        return Finding(
+            False, "data folder", f"{folder} cannot be written ({error.strerror}); give it to this user or choose another with --data"
+        )
     told = "can be written" if existing == folder else f"does not exist yet and can be made in {existing}"
     return Finding(True, "data folder", f"{folder} {told}")
 
@@ -99,13 +101,17 @@ def _schema(version: int) -> Finding:
     if version > known:
         return Finding(False, "schema", f"written by a newer Tallyboard (schema {version}, this one knows {known}); install that version")
     if version < known:
-        return Finding(False, "schema", f"old (schema {version} of {known}); the next start brings it up to date: back the folder up before")
+        return Finding(
+            False, "schema", f"old (schema {version} of {known}); the next start brings it up to date: back the folder up before"
+        )
     return Finding(True, "schema", f"up to date ({version})")
 
 
 def _time_of(latest_us: int | None) -> Finding:
     if latest_us is not None and latest_us > clock.now_us() + _HOUR_US:
-        return Finding(False, "history", f"something was written at {days.instant_text(latest_us)}, which is still to come: the clock was or is wrong")
+        return Finding(
+            False, "history", f"something was written at {days.instant_text(latest_us)}, which is still to come: the clock was or is wrong"
+        )
     return Finding(True, "history", "nothing was written in the future")
 
 
@@ -116,7 +122,11 @@ def _port(host: str, port: int) -> Finding:
         try:
             probe.bind((host, port))
         except OSError as error:
-            return Finding(False, "port", f"{host} port {port} cannot be used ({error.strerror}); a server may be running, or choose another with --port")
+            return Finding(
+                False,
+                "port",
+                f"{host} port {port} cannot be used ({error.strerror}); a server may be running, or choose another with --port",
+            )
     return Finding(True, "port", f"{host} port {port} is free")
 
 

@@ -15,7 +15,9 @@ from tallyboard.usage.report import Report
 
 
 def usage(
-    window: Annotated[str | None, typer.Option(help="The last 7, 14 or 30 account days, today included. [default: 30]", show_default=False)] = None,
+    window: Annotated[
+        str | None, typer.Option(help="The last 7, 14 or 30 account days, today included. [default: 30]", show_default=False)
+    ] = None,
     first: Annotated[str | None, typer.Option("--from", help="The first account day, such as 2026-11-01.")] = None,
     last: Annotated[str | None, typer.Option("--to", help="The last account day.")] = None,
     user: Annotated[str | None, typer.Option(help="Only this user's usage.")] = None,

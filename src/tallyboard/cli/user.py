@@ -24,7 +24,9 @@ def change(
 
 
 @group.command("find")
-def find(search: Annotated[str, typer.Argument(help="Part of a key, an email or a name.")] = "", data: Data = None, as_json: Json = False) -> None:
+def find(
+    search: Annotated[str, typer.Argument(help="Part of a key, an email or a name.")] = "", data: Data = None, as_json: Json = False
+) -> None:
     """List up to 200 users that match."""
     with open_app(data) as app, app.ledger.reading() as session:
         found = directory.find(session, ACCOUNT_ID, search)

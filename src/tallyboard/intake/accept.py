@@ -29,9 +29,7 @@ class Accepted(Struct, frozen=True):
     refused: tuple[Refusal, ...]
 
 
-def accept(
-    items: Sequence[CloudEvent | Refused], sender: Sender, charger: Charger, now_us: int, first_index: int = 0
-) -> Accepted:
+def accept(items: Sequence[CloudEvent | Refused], sender: Sender, charger: Charger, now_us: int, first_index: int = 0) -> Accepted:
     """Check and charge events, in order."""
     entries: list[Entry] = []
     refused: list[Refusal] = []

@@ -84,9 +84,7 @@ class UsageEvent(Struct, frozen=True, gc=False):
     document: bytes
 
 
-def check(
-    *, source: str, id: str, type: str, user: str | None, time: str | None, data: Mapping[str, object], now_us: int
-) -> UsageEvent:
+def check(*, source: str, id: str, type: str, user: str | None, time: str | None, data: Mapping[str, object], now_us: int) -> UsageEvent:
     """The event those attributes describe; Refused says which of them is wrong. No `time` means now."""
     for name, value in (("id", id), ("source", source), ("type", type)):
         _check_key(name, value)

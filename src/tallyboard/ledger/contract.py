@@ -82,4 +82,3 @@ class Ledger(Protocol):
 
     def close(self) -> None:
         """Finish what was queued and close."""
-

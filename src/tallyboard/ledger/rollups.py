@@ -154,7 +154,13 @@ def _span(session: Session, account_id: int, zone: ZoneInfo) -> DayRange | None:
 
 def _rebuild(session: Session, account_id: int, zone: Zone, day: date) -> None:
     first_slot, end_slot = days.bounds(DayRange(day, day), zone.info)
-    interval = {"account_id": account_id, "version": zone.version, "day": days.to_number(day), "first_slot": first_slot, "end_slot": end_slot}
+    interval = {
+        "account_id": account_id,
+        "version": zone.version,
+        "day": days.to_number(day),
+        "first_slot": first_slot,
+        "end_slot": end_slot,
+    }
     session.run(
         """
         INSERT INTO day_usage (account_id, zone_version, user_id, day, units, events)
@@ -185,7 +191,9 @@ def _sweep(session: Session, account_id: int, version: int) -> bool:
         version=version,
     )
     if line is None:
-        session.run("DELETE FROM day_total WHERE account_id = :account_id AND zone_version < :version", account_id=account_id, version=version)
+        session.run(
+            "DELETE FROM day_total WHERE account_id = :account_id AND zone_version < :version", account_id=account_id, version=version
+        )
         return False
     session.run(
         "DELETE FROM day_usage WHERE account_id = :account_id AND zone_version = :old AND user_id < :end_user",

@@ -58,7 +58,7 @@ class Overview(Struct, frozen=True):
     had usage in the period shown (window or focused day) and `matches` how many of them the search found
     (equal without one). `rows_units` is everyone's usage in the period shown. `previous_units` sums the complete days
     before the window that answer to its complete days, None where there was no usage before;
-    `complete_units` is their counterpart. `members` is how many users the account has ever seen.
+    `complete_units` is their counterpart. `users_seen` is how many users the account has ever seen.
     `unrated` is how many events of the period shown matched no meter: they count 0.
     """
 
@@ -72,9 +72,9 @@ class Overview(Struct, frozen=True):
     person: Person | None
     complete_units: int
     previous_units: int | None
-    members: int
+    users_seen: int
+    unrated: int
     today: date
-    unrated: int = 0
 
 
 def overview(session: Session, account_id: int, view: View, colours: Mapping[str, int], now_us: int) -> Overview:
@@ -101,7 +101,7 @@ def overview(session: Session, account_id: int, view: View, colours: Mapping[str
         person=_person(session, account_id, source, span, view.user, sums, colours),
         complete_units=sum(line.units for line in answer.days if line.complete),
         previous_units=_previous(span, totals),
-        members=_members(session, account_id),
+        users_seen=_users_seen(session, account_id),
         unrated=source.unrated(DayRange(day, day) if day else span),
         today=today,
     )
@@ -154,6 +154,6 @@ def _previous(span: DayRange, totals: Mapping[int, int]) -> int | None:
     return sum(totals[number] for number in before if number in totals) if any(number in totals for number in before) else None
 
 
-def _members(session: Session, account_id: int) -> int:
+def _users_seen(session: Session, account_id: int) -> int:
     (count,) = session.one("SELECT user_count FROM account WHERE account_id = :account_id", account_id=account_id) or (0,)
     return int(count)

@@ -28,7 +28,9 @@ def settle(session: Session, account_id: int, rankings: Sequence[Sequence[str]],
     """
     kept = of(session, account_id)
     assigned = assign(assign(kept, rankings, today), [visible], today)
-    changed = [(kept_now.slot, days.to_number(kept_now.visible_on), user) for user, kept_now in assigned.items() if kept.get(user) != kept_now]
+    changed = [
+        (kept_now.slot, days.to_number(kept_now.visible_on), user) for user, kept_now in assigned.items() if kept.get(user) != kept_now
+    ]
     for slot, visible_day, user in changed:
         _set(session, account_id, user, slot, visible_day)
     for user in kept.keys() - assigned.keys():

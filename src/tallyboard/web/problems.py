@@ -16,7 +16,14 @@ class Problem(Exception):
     """An answer other than success. `name` is the stable end of its type; `more` are further members."""
 
     def __init__(
-        self, status: int, name: str, title: str, detail: str, *, more: Mapping[str, object] | None = None, headers: Mapping[str, str] | None = None
+        self,
+        status: int,
+        name: str,
+        title: str,
+        detail: str,
+        *,
+        more: Mapping[str, object] | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(detail)
         self.status = status

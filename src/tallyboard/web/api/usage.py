@@ -44,9 +44,7 @@ def get_usage(
         headers = {"ETag": tag, "Cache-Control": CACHE, "Vary": "Accept, Authorization"}
         if tag in request.headers.get("if-none-match", ""):
             return Response(b"", status_code=304, headers=headers)
-        report = asked.ask(
-            session, key.account_id, now_us, window=window, first=first, last=last, user=user, top=top, timezone=timezone
-        )
+        report = asked.ask(session, key.account_id, now_us, window=window, first=first, last=last, user=user, top=top, timezone=timezone)
     if as_csv:
         return Stream(export.csv_text(report), media_type=export.CSV_TYPE, headers=headers)
     return Response(export.json(report), media_type=MediaType.JSON, headers=headers)

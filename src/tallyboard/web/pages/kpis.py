@@ -36,7 +36,7 @@ def _of_window(overview: Overview) -> tuple[Kpi, ...]:
     return (
         _total(overview),
         Kpi("Daily average", _average_shown(_average(overview)), "complete days only"),
-        Kpi("Active users", f"{report.user_count:,}", f"of {overview.members:,} ever seen"),
+        Kpi("Active users", f"{report.user_count:,}", f"of {overview.users_seen:,} ever seen"),
         Kpi("Busiest day", shown(busiest.units), _dated(busiest)),
     )
 
@@ -58,7 +58,7 @@ def _of_day(overview: Overview, index: int) -> tuple[Kpi, ...]:
     return (
         Kpi(figures.full_date(day.day), shown(day.units), _of_the_window(day, day.units, report.units)),
         Kpi("Against the daily average", figures.ratio(day.units, average), _average_note(average)),
-        Kpi("Active users", f"{overview.rows_total:,}", f"of {overview.members:,} ever seen"),
+        Kpi("Active users", f"{overview.rows_total:,}", f"of {overview.users_seen:,} ever seen"),
         _top_user(overview, day) or _rank(overview, index),
     )
 

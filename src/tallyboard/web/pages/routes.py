@@ -59,9 +59,7 @@ def get_sign_in(request: Ask, token: str | None = None) -> Response[bytes]:
 
 
 @post("/sign-out", sync_to_thread=True, include_in_schema=False, status_code=303)
-def post_sign_out(
-    request: Ask, data: Annotated[dict[str, str], Body(media_type=RequestEncodingType.URL_ENCODED)]
-) -> Response[bytes]:
+def post_sign_out(request: Ask, data: Annotated[dict[str, str], Body(media_type=RequestEncodingType.URL_ENCODED)]) -> Response[bytes]:
     """End the session, on the server and in the browser."""
     app: App = request.app.state.app
     name = security.cookie_name(app)
@@ -73,9 +71,7 @@ def post_sign_out(
 
 
 @get("/usage", sync_to_thread=True, include_in_schema=False)
-def get_usage_page(
-    request: Ask, window: str = "", day: str = "", user: str = "", q: str = "", axis: str = ""
-) -> Response[bytes]:
+def get_usage_page(request: Ask, window: str = "", day: str = "", user: str = "", q: str = "", axis: str = "") -> Response[bytes]:
     """Credit Usage: every state of it has a URL."""
     app: App = request.app.state.app
     now_us = clock.now_us()

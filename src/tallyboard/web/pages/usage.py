@@ -41,6 +41,7 @@ def context(overview: Overview, axis_floor_units: int = 0) -> dict[str, object]:
         "view": view,
         "empty": overview.report.user_count == 0,
         "zone": figures.zone_name(overview.report.timezone),
+        "unrated": _unrated(overview),
         "complete_through": _complete_through(overview),
         "windows": tuple(_window(overview, length) for length in days.WINDOWS),
         "kpis": kpis(overview),
@@ -67,6 +68,13 @@ def _complete_through(overview: Overview) -> str:
     """When the figures are complete through, on the account's clock; nothing before the first event."""
     at_us = overview.report.complete_through_us
     return figures.clock(at_us, days.zone(overview.report.timezone), overview.today) if at_us > 0 else ""
+
+
+def _unrated(overview: Overview) -> str:
+    """Events that no meter of the rate card matched are never a silent zero."""
+    if not overview.unrated:
+        return ""
+    return f"{figures.count(overview.unrated, 'event')} of this period matched no meter of the rate card and counted 0 credits."
 
 
 def _window(overview: Overview, length: int) -> WindowChoice:
