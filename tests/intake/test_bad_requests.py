@@ -92,7 +92,7 @@ BAD_EVENTS: dict[str, tuple[str, str, str]] = {
     "seconds since 1970 as a text": (changed(time="1793534400"), "bad_time", "time"),
     "an empty time": (changed(time=""), "bad_time", "time"),
     "the word now": (changed(time="now"), "bad_time", "now"),
-    "the end of all years, west": (changed(time="9999-12-31T23:59:59-23:59"), "bad_time", "9999"),
+    "the end of all years, west": (changed(time="9999-12-31T23:59:59-23:59"), "time_ahead", "9999"),
     "a time to come": (changed(time=SOON), "time_ahead", "5 minutes"),
     "a time before 1972": (changed(time="1971-12-31T23:59:59.999999Z"), "time_too_old", "1972"),
     "a quantity as a text": (quantity('"1"'), "bad_quantity", "data.conversations"),
@@ -283,8 +283,8 @@ def test_a_chunked_body_beyond_the_limit_is_refused(unmoved_server: Server) -> N
 
 @pytest.mark.parametrize(
     "authorization",
-    ["", "Bearer", "Bearer ", "Basic dXNlcjpwYXNz", "tb_without_a_word_before", "Bearer tb_unknown", "Bearer om_token", b"Bearer tb_\xff\xfe", "Bearer tb_" + "x" * 9_000],
-    ids=["missing", "empty", "blank", "Basic", "bare", "unknown", "of another kind", "not ASCII", "very long"],
+    ["", "Bearer", "Basic dXNlcjpwYXNz", "tb_without_a_word_before", "Bearer tb_unknown", "Bearer om_token", b"Bearer tb_\xff\xfe", "Bearer tb_" + "x" * 9_000],
+    ids=["missing", "empty", "Basic", "bare", "unknown", "of another kind", "not ASCII", "very long"],
 )
 def test_without_a_key_in_use_nobody_gets_in(unmoved_server: Server, authorization: str | bytes) -> None:
     answer = post(unmoved_server, as_type(ONE), GOOD.encode(), authorization)

@@ -40,50 +40,52 @@ class Charger:
     def __init__(self, card: Card) -> None:
         self.card = card
         self._types = {meter.type for meter in card.meters}
-        self._applicable: dict[tuple[str, str], tuple[_Applied, ...]] = {}
+        self._applicable: dict[tuple[str, str], dict[str, list[_Term]]] = {}
 
     def charge(self, type: str, model: str, data: Mapping[str, object], at_us: int) -> Charge:
         """The charge of an event; BadQuantity where a metered field is no usable number."""
         if type not in self._types:
             return _UNRATED
+        terms = self._terms(type, model)
         whole = 0
         exact: Fraction | None = None
         rated = negative = False
-        for applied in self._meters(type, model):
-            quantity = applied.quantity(data)
-            if quantity is None:
-                continue
-            rated = True
-            negative = negative or quantity < 0
-            amount = quantity * applied.units_at(at_us)
-            if isinstance(amount, int):
-                whole += amount
-            else:
-                exact = amount if exact is None else exact + amount
+        for field in data:
+            for term in terms.get(field, ()):
+                quantity = term.quantity(data)
+                if quantity is None:
+                    continue
+                rated = True
+                negative = negative or quantity < 0
+                amount = quantity * term.units_at(at_us)
+                if isinstance(amount, int):
+                    whole += amount
+                else:
+                    exact = amount if exact is None else exact + amount
         units = whole if exact is None else whole_units(whole + exact)
         if abs(units) > UNITS_MAX:
             raise BadQuantity("the event would be charged more than 1,000,000,000 credits")
         return Charge(units, rated, negative) if rated else _UNRATED
 
-    def _meters(self, type: str, model: str) -> tuple["_Applied", ...]:
+    def _terms(self, type: str, model: str) -> dict[str, list["_Term"]]:
         found = self._applicable.get((type, model))
         if found is None:
             if len(self._applicable) >= _MODELS_REMEMBERED_MAX:
                 self._applicable.clear()
-            found = self._applicable[type, model] = _applicable(self.card, type, model)
+            found = self._applicable[type, model] = _terms(self.card, type, model)
         return found
 
 
-class _Applied:
-    """A meter made ready: whole units per quantity stay integers, so most charges are one multiplication."""
+class _Term:
+    """A field of `data` that a meter counts. Whole units per quantity stay integers, so most charges are one multiplication."""
 
-    __slots__ = ("_contains", "_rates", "_stand_in", "_value")
+    __slots__ = ("_contains", "_field", "_rates", "_unless")
 
-    def __init__(self, meter: Meter) -> None:
-        self._value = meter.value
-        self._contains = meter.contains
-        self._stand_in = meter.stand_in
-        self._rates = [(rate.from_us, _whole_if_possible(rate.units)) for rate in reversed(meter.rates)]
+    def __init__(self, meter: Meter, field: str, factor: Fraction, unless: str | None) -> None:
+        self._field = field
+        self._unless = unless
+        self._contains = meter.contains if unless is None else ()
+        self._rates = [(rate.from_us, _whole_if_possible(rate.units * factor)) for rate in reversed(meter.rates)]
 
     def units_at(self, at_us: int) -> int | Fraction:
         """Units for a quantity of one at an instant; 0 before the first rate."""
@@ -93,28 +95,34 @@ class _Applied:
         return 0
 
     def quantity(self, data: Mapping[str, object]) -> int | Fraction | None:
-        stated = _number(data, self._value)
-        if stated is None:
-            if self._stand_in is None:
-                return None
-            stood_in = _number(data, self._stand_in.value)
-            return None if stood_in is None else _whole_if_possible(stood_in * self._stand_in.factor)
+        """What the field states, less what it contains; None where another field speaks in its stead."""
+        if self._unless is not None and data.get(self._unless) is not None:
+            return None
+        stated = _number(data, self._field)
+        if stated is None or not self._contains:
+            return stated
         rest = stated
         for field in self._contains:
             rest -= _number(data, field) or 0
         if rest < 0 <= stated:
             contained = " + ".join(f"data.{field}" for field in self._contains)
-            raise BadQuantity(f"data.{self._value} is less than what it contains: {contained}")
+            raise BadQuantity(f"data.{self._field} is less than what it contains: {contained}")
         return rest
 
 
-def _applicable(card: Card, type: str, model: str) -> tuple[_Applied, ...]:
-    by_value: dict[str, _Applied] = {}
+def _terms(card: Card, type: str, model: str) -> dict[str, list[_Term]]:
+    """By field, the terms that apply to events of a type and model: of each value, the first meter of the card."""
+    terms: dict[str, list[_Term]] = {}
+    charged: set[str] = set()
     for meter in card.meters:
         matches = not meter.models or any(fnmatchcase(model, glob) for glob in meter.models)
-        if meter.type == type and matches and meter.value not in by_value:
-            by_value[meter.value] = _Applied(meter)
-    return tuple(by_value.values())
+        if meter.type != type or not matches or meter.value in charged:
+            continue
+        charged.add(meter.value)
+        terms.setdefault(meter.value, []).append(_Term(meter, meter.value, Fraction(1), None))
+        if meter.stand_in:
+            terms.setdefault(meter.stand_in.value, []).append(_Term(meter, meter.stand_in.value, meter.stand_in.factor, meter.value))
+    return terms
 
 
 def _number(data: Mapping[str, object], field: str) -> int | Fraction | None:
