@@ -83,6 +83,7 @@ class Server:
         self.folder = folder
         self.keys = Keys(folder)
         self.url = ""
+        self.client = httpx.Client(timeout=60)
         self.process: subprocess.Popen[bytes]
         self._more = more
         self.start()
@@ -109,7 +110,7 @@ class Server:
     def request(self, method: str, path: str, scopes: str, **more: Any) -> httpx.Response:
         """One request with a key of these scopes."""
         headers = {"Authorization": f"Bearer {self.keys[scopes]}", **more.pop("headers", {})}
-        return httpx.request(method, self.url + path, headers=headers, timeout=60, **more)
+        return self.client.request(method, self.url + path, headers=headers, **more)
 
     def send(self, *events: Mapping[str, Any], scopes: str = "ingest") -> dict[str, Any]:
         """Send events in; what became of them."""
@@ -147,7 +148,7 @@ class Server:
             return False
         self.url = rest.split()[0]
         try:
-            return httpx.get(f"{self.url}/readyz", timeout=5).status_code == 200
+            return self.client.get(f"{self.url}/readyz").status_code == 200
         except httpx.TransportError:
             return False
 
@@ -160,6 +161,7 @@ def serving(folder: Path, **more: str) -> Iterator[Server]:
         yield server
     finally:
         server.kill()
+        server.client.close()
 
 
 @pytest.fixture

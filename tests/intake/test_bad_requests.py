@@ -219,7 +219,7 @@ def post(server: Server, headers: Any, content: Any, key: str | bytes | None = N
     authorization = f"Bearer {server.keys['ingest']}" if key is None else key
     if authorization:
         lines.append(("Authorization", authorization))
-    return httpx.post(f"{server.url}/api/v1/events", headers=lines, content=content, timeout=60)
+    return server.client.post(f"{server.url}/api/v1/events", headers=lines, content=content)
 
 
 def check_problem(answer: httpx.Response, status: int, word: str) -> dict[str, Any]:
@@ -246,7 +246,7 @@ def unmoved_server(shared_server: Server) -> Iterator[Server]:
 
 
 def stored(server: Server) -> str:
-    lines = httpx.get(f"{server.url}/metrics").text.splitlines()
+    lines = server.client.get(f"{server.url}/metrics").text.splitlines()
     return next((line for line in lines if line.startswith('tallyboard_events_total{outcome="accepted"}')), "none")
 
 

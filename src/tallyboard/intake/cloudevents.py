@@ -99,7 +99,7 @@ def _batch(body: bytes) -> list["CloudEvent | Refused"]:
     except (ValidationError, RecursionError):
         return _item_by_item(body)
     except DecodeError as error:
-        raise BadBody(400, f"the body is not JSON: {error}") from None
+        raise BadBody(400, f"not JSON: {error}") from None
     if len(events) > EVENTS_MAX:
         raise _too_many(len(events))
     return list(events)
@@ -111,7 +111,7 @@ def _item_by_item(body: bytes) -> list["CloudEvent | Refused"]:
     except ValidationError:
         raise BadBody(400, "a batch must be a JSON array of events") from None
     except DecodeError as error:
-        raise BadBody(400, f"the body is not JSON: {error}") from None
+        raise BadBody(400, f"not JSON: {error}") from None
     except RecursionError:
         raise BadBody(400, "the body is nested too deeply") from None
     if len(raws) > EVENTS_MAX:
@@ -124,7 +124,7 @@ def _structured(body: bytes) -> "CloudEvent | Refused":
     try:
         return _event(_raw.decode(body))
     except DecodeError as error:
-        raise BadBody(400, f"the body is not JSON: {error}") from None
+        raise BadBody(400, f"not JSON: {error}") from None
     except RecursionError:
         return Refused(Reason.TOO_DEEP, "the event is nested too deeply")
 
@@ -161,7 +161,7 @@ def _binary(headers: Mapping[str, str], body: bytes) -> "CloudEvent | Refused":
     except ValidationError:
         return Refused(Reason.BAD_DATA, "the body of a binary-mode event must be a JSON object")
     except DecodeError as error:
-        raise BadBody(400, f"the body is not JSON: {error}") from None
+        raise BadBody(400, f"not JSON: {error}") from None
     except RecursionError:
         return Refused(Reason.TOO_DEEP, "data is nested too deeply")
     return CloudEvent(

@@ -47,13 +47,12 @@ class ApiKey(Struct, frozen=True):
 
 def parse_scopes(text: str) -> frozenset[Scope]:
     """Scopes from a comma-separated list; Invalid names the one that is none."""
-    try:
-        scopes = frozenset(Scope(word.strip()) for word in text.split(",") if word.strip())
-    except ValueError as error:
-        raise Invalid(f"{error}; the scopes are {', '.join(Scope)}") from None
-    if not scopes:
-        raise Invalid(f"a key needs a scope; the scopes are {', '.join(Scope)}")
-    return scopes
+    words = {word.strip() for word in text.split(",") if word.strip()}
+    unknown = sorted(words - set(Scope))
+    if unknown or not words:
+        wrong = f"{unknown[0]!r} is no scope" if unknown else "a key needs a scope"
+        raise Invalid(f"{wrong}; the scopes are {', '.join(Scope)}")
+    return frozenset(Scope(word) for word in words)
 
 
 def create(
