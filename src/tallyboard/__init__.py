@@ -1,5 +1,3 @@
 """Tallyboard: the credit usage dashboard and credit policy for AI products."""
 
-from importlib.metadata import version
-
-__version__ = version("tallyboard")
+__version__ = "0.1.0"

@@ -21,7 +21,6 @@ from tallyboard.intake.accept import Sender, accept
 from tallyboard.intake.cloudevents import CloudEvent
 from tallyboard.ledger.contract import Batch
 from tallyboard.people import accounts, directory
-from tallyboard.web import server
 
 Port = Annotated[int | None, typer.Option(help="The port to listen on. [default: 8321]", show_default=False)]
 Host = Annotated[str | None, typer.Option(help="The address to listen on. [default: 127.0.0.1]", show_default=False)]
@@ -33,6 +32,8 @@ _BATCH = 5_000
 
 def serve(port: Port = None, host: Host = None, data: Data = None) -> None:
     """Serve the pages and the API."""
+    from tallyboard.web import server  # noqa: PLC0415  Loading the framework takes longer than most commands do.
+
     chosen = settings.read({"data": data, "host": host, "port": port})
     listener = server.bind(chosen.host, chosen.port)
     with App(chosen) as app:
@@ -50,6 +51,8 @@ def demo_command(
     data: Annotated[Path | None, typer.Option("--data", help="Keep the demo in this folder. Default: a temporary one.")] = None,
 ) -> None:
     """Make a believable account and show it: a one-time sign-in link is printed on a line of its own."""
+    from tallyboard.web import server  # noqa: PLC0415  Likewise.
+
     with _folder(data) as folder:
         chosen = settings.read({"data": folder, "port": port})
         listener = server.bind(chosen.host, chosen.port, tries=DEMO_PORT_TRIES)
