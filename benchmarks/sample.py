@@ -1,11 +1,12 @@
 """Usage events as an AI gateway sends them: 200 users, a few models, tokens and round trips, every id unique and random."""
 
+from collections.abc import Sequence
 from random import Random
 from uuid import UUID
 
 import orjson
 
-from tallyboard import days
+from tallyboard import clock, days
 from tallyboard.intake.accept import Sender, accept
 from tallyboard.intake.cloudevents import CloudEvent
 from tallyboard.ledger.contract import Batch
@@ -20,14 +21,14 @@ TYPE = "ai.usage.recorded"
 MODELS = ("claude-sonnet-5", "claude-haiku-5", "gpt-5", "gpt-5-mini", "gemini-3-pro")
 
 
-def event(random: Random, now_us: int, spread_us: int, users: int = USERS) -> dict[str, object]:
-    """One CloudEvent that happened within `spread_us` before `now_us`."""
+def event(random: Random, user: int, now_us: int, spread_us: int) -> dict[str, object]:
+    """One CloudEvent of a user that happened within `spread_us` before `now_us`."""
     return {
         "specversion": "1.0",
         "id": str(UUID(int=random.getrandbits(128), version=4)),
         "source": SOURCE,
         "type": TYPE,
-        "subject": f"user-{random.randrange(users):05}",
+        "subject": f"user-{user:06}",
         "time": days.instant_text(now_us - random.randrange(spread_us)),
         "data": {
             "model": random.choice(MODELS),
@@ -40,12 +41,18 @@ def event(random: Random, now_us: int, spread_us: int, users: int = USERS) -> di
 
 def body(random: Random, now_us: int, spread_us: int, size: int) -> bytes:
     """A batch of events as the body of a request."""
-    return orjson.dumps([event(random, now_us, spread_us) for _ in range(size)])
+    return orjson.dumps([event(random, random.randrange(USERS), now_us, spread_us) for _ in range(size)])
 
 
 def batch(random: Random, now_us: int, spread_us: int, size: int) -> Batch:
     """A batch of events, checked and charged, as the ledger takes it."""
-    items = [CloudEvent(**event(random, now_us, spread_us)) for _ in range(size)]  # type: ignore[arg-type]
+    return batch_of(random, [random.randrange(USERS) for _ in range(size)], now_us, spread_us)
+
+
+def batch_of(random: Random, users: Sequence[int], latest_us: int, spread_us: int) -> Batch:
+    """The same with one event for each of these users, `latest_us` at the latest."""
+    items = [CloudEvent(**event(random, user, latest_us, spread_us)) for user in users]  # type: ignore[arg-type]
+    now_us = clock.now_us()
     accepted = accept(items, Sender(), CHARGER, now_us)
     assert not accepted.refused, accepted.refused[0]
     return Batch(1, accepted.entries, now_us, "benchmark")

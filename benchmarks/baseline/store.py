@@ -28,6 +28,7 @@ from sqlalchemy import (
 )
 
 TOP = 200
+FILE_NAME = "baseline.db"
 
 _metadata = MetaData()
 events = Table(
@@ -49,7 +50,7 @@ events = Table(
 
 def open_store(folder: Path) -> Engine:
     """The engine on a data folder, with the table in it."""
-    engine = create_engine(f"sqlite:///{folder / 'baseline.db'}", connect_args={"timeout": 30})
+    engine = create_engine(f"sqlite:///{folder / FILE_NAME}", connect_args={"timeout": 30})
 
     @event.listens_for(engine, "connect")
     def set_up(connection: Any, _record: object) -> None:

@@ -7,7 +7,7 @@ fails is it read again item by item, to name every refusal. Attributes beyond th
 import binascii
 from base64 import b64decode
 from collections.abc import Mapping
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from typing import Any
 from urllib.parse import unquote
 
@@ -41,9 +41,16 @@ class BadBody(Exception):
         self.detail = detail
 
 
-_one = Decoder(CloudEvent, float_hook=Decimal)
-_many = Decoder(list[CloudEvent], float_hook=Decimal)
-_data = Decoder(dict[str, Any], float_hook=Decimal)
+def _exact(number: str) -> Decimal:
+    try:
+        return Decimal(number)
+    except InvalidOperation:
+        raise ValueError(f"the number {number[:40]} has an exponent that is too large") from None
+
+
+_one = Decoder(CloudEvent, float_hook=_exact)
+_many = Decoder(list[CloudEvent], float_hook=_exact)
+_data = Decoder(dict[str, Any], float_hook=_exact)
 _raws = Decoder(list[Raw])
 _raw = Decoder(Raw)
 
@@ -143,7 +150,9 @@ def _event(raw: Raw) -> "CloudEvent | Refused":
 def _explain(message: str) -> Refused:
     if "missing required field" in message:
         return Refused(Reason.MISSING_FIELD, message.replace("Object missing", "the event is missing the"))
-    if "`$.data" in message:
+    if "`$.data[" in message:
+        return Refused(Reason.BAD_DATA, message)
+    if "`$.data`" in message:
         return Refused(Reason.BAD_DATA, f"data must be a JSON object: {message}")
     if "$" not in message:
         return Refused(Reason.NOT_AN_EVENT, f"an event must be a JSON object: {message}")

@@ -23,7 +23,7 @@ UNATTRIBUTED = "unattributed"
 _RFC3339 = re.compile(
     r"(\d{4}-\d\d-\d\d)[Tt ]((?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d)(\.\d{1,20})?([Zz]|[+-](?:[01]\d|2[0-3]):[0-5]\d)", re.ASCII
 )
-_UNPRINTABLE = re.compile("[\x00-\x1f\x7f\ud800-\udfff]")
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _canonical = Encoder(order="deterministic", decimal_format="number").encode
 
 
@@ -140,7 +140,7 @@ def _check_key(name: str, value: str) -> None:
         raise Refused(Reason.KEY_TOO_LONG, f"{name} is longer than {KEY_CHARACTERS_MAX} characters")
     if not value:
         raise Refused(Reason.MISSING_FIELD, f"{name} must not be empty")
-    if not (value.isascii() and value.isprintable()) and _UNPRINTABLE.search(value):
+    if not (value.isascii() and value.isprintable()) and _CONTROL.search(value):
         raise Refused(Reason.BAD_TEXT, f"{name} holds a control character")
 
 

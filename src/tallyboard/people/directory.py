@@ -71,4 +71,4 @@ def find(session: Session, account_id: int, search: str = "", after: str = "") -
 
 
 def _printable(text: str) -> bool:
-    return not re.search("[\x00-\x1f\x7f\ud800-\udfff]", text)
+    return not re.search("[\x00-\x1f\x7f-\x9f\ud800-\udfff]", text)

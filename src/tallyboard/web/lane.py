@@ -99,7 +99,15 @@ def _refused(refused: tuple[Refusal, ...], good: int) -> Problem:
 
 
 def _headers(scope: Scope) -> dict[str, str]:
-    return {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+    """Headers by lower-case name; one of ours that is said twice leaves open which counts."""
+    lines = [(name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in scope["headers"]]
+    headers = dict(lines)
+    if len(headers) < len(lines):
+        names = [name for name, _ in lines]
+        twice = next((name for name in names if names.count(name) > 1 and name.startswith(("ce-", "content-", "authorization"))), None)
+        if twice:
+            raise problems.with_status(400, f"the header {twice} is there twice")
+    return headers
 
 
 async def _send(send: Send, status: int, content: bytes, headers: Mapping[str, str]) -> None:

@@ -19,11 +19,9 @@ _log = structlog.get_logger()
 
 def taken(outcome: Outcome) -> None:
     """Count what became of a request."""
-    _events.labels("accepted").inc(outcome.accepted)
-    _events.labels("duplicate").inc(outcome.duplicate)
-    _events.labels("conflict").inc(outcome.conflict)
-    _events.labels("unrated").inc(outcome.unrated)
-    _events.labels("unattributed").inc(outcome.unattributed)
+    for name in outcome.__struct_fields__:
+        if number := getattr(outcome, name):
+            _events.labels(name).inc(number)
 
 
 def refused(refusals: tuple[Refusal, ...]) -> None:
