@@ -5,10 +5,8 @@ turn. The plain index is the same code with one shelf that never closes, so that
 inserts every id in one index over all events.
 """
 
-import shutil
-import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from multiprocessing import get_context
@@ -43,6 +41,19 @@ class Opened(Struct, frozen=True):
 
     seconds: float
     megabytes: float
+
+
+class Found(Struct, frozen=True):
+    """What was measured of one shelving: seconds to close a shelf, events/s by batch size between closings, opening."""
+
+    shelving: Shelving
+    closing_seconds: float
+    speeds: dict[int, float]
+    opened: Opened
+
+    def sustained(self, size: int) -> float:
+        """Events/s with the closing of a shelf spread over the events it holds."""
+        return 1 / (1 / self.speeds[size] + self.closing_seconds / self.shelving.shelf_events)
 
 
 def shelves(shelf_events: int = seen.SHELF_EVENTS) -> Shelving:
@@ -103,11 +114,6 @@ def speeds(ledgers: dict[Path, Shelving]) -> dict[Path, dict[int, float]]:
     return {folder: {size: len(took) * size / sum(took) for size, took in by.items()} for folder, by in spent.items()}
 
 
-def sustained(shelving: Shelving, closing_seconds: float, events_per_second: float) -> float:
-    """Events/s with the closing of shelves spread over the events between two of them."""
-    return 1 / (1 / events_per_second + closing_seconds / shelving.shelf_events)
-
-
 def _append(writer: Writer, random: Random, size: int, count: int) -> list[float]:
     batches = [sample.batch(random, clock.now_us(), sample.HOUR_US, size) for _ in range(count)]
     took = []
@@ -149,16 +155,10 @@ def _private_megabytes() -> float:
     return 0.0
 
 
-def run(events: int, shelf_sizes: list[int], folder: Path | None = None) -> list[tuple[Shelving, float, dict[int, float], Opened]]:
-    """Fill and measure: each shelving with the seconds to close a shelf, events/s by batch size, and what opening costs."""
-    kept = Path(tempfile.mkdtemp(prefix="tallyboard-history-", dir=folder))
-    try:
-        contestants = [*map(shelves, shelf_sizes), PLAIN]
-        ledgers = {kept / str(number): shelving for number, shelving in enumerate(contestants)}
-        with Progress(transient=True) as progress:
-            closings = {path: fill(path, shelving, events, progress) for path, shelving in ledgers.items()}
-        costs = {path: opened(path, shelving) for path, shelving in ledgers.items()}
-        rates = speeds(ledgers)
-        return [(shelving, closings[path], rates[path], costs[path]) for path, shelving in ledgers.items()]
-    finally:
-        shutil.rmtree(kept, ignore_errors=True)
+def run(events: int, shelf_sizes: Sequence[int], folder: Path, progress: Progress) -> list[Found]:
+    """Fill and measure the plain index and each size of shelf; the plain index comes last."""
+    ledgers = {folder / str(number): shelving for number, shelving in enumerate([*map(shelves, shelf_sizes), PLAIN])}
+    closings = {path: fill(path, shelving, events, progress) for path, shelving in ledgers.items()}
+    costs = {path: opened(path, shelving) for path, shelving in ledgers.items()}
+    measured = speeds(ledgers)
+    return [Found(shelving, closings[path], measured[path], costs[path]) for path, shelving in ledgers.items()]

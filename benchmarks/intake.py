@@ -13,24 +13,37 @@ from benchmarks import sample, sender, servers
 from benchmarks.servers import Service
 
 ROUNDS = 3
-SPREAD_US = 30 * sample.DAY_US - sample.HOUR_US
+LAST_MONTH = "times of the last 30 days"
+LAST_HOUR = "times of the last hour"
+SPREADS_US = {LAST_MONTH: 30 * sample.DAY_US - sample.HOUR_US, LAST_HOUR: sample.HOUR_US}
+"""Live usage is of the last hour and touches few quarter hours; usage of a whole month touches as many as there are events."""
 
 
 class Load(Struct, frozen=True):
-    """Batches of a size: how many in one round, over how many connections."""
+    """Batches of a size: how many in one round, over how many connections, and how old the events are."""
 
+    spread: str
     size: int
     batches: int
     connections: int
 
 
-LOADS = (Load(1, 1_500, 32), Load(100, 150, 8), Load(1_000, 30, 4), Load(10_000, 6, 2))
+LOADS = (
+    Load(LAST_MONTH, 1, 1_500, 32),
+    Load(LAST_MONTH, 100, 150, 8),
+    Load(LAST_MONTH, 1_000, 30, 4),
+    Load(LAST_MONTH, 10_000, 6, 2),
+    Load(LAST_HOUR, 1_000, 30, 4),
+)
+WARM_UP = Load(LAST_MONTH, 100, 10, 4)
+UNITS_AN_EVENT = 200_000
 BAR_SIZE, BAR_TIMES = 1_000, 5.0
 
 
 class Speed(Struct, frozen=True):
     """Acknowledged events/s at one batch size, medians of the rounds."""
 
+    spread: str
     size: int
     tallyboard: float
     baseline: float
@@ -44,31 +57,36 @@ class Speed(Struct, frozen=True):
 def measure(folder: Path, progress: Progress) -> list[Speed]:
     """Both services side by side; they end with the same number of events."""
     task = progress.add_task("Intake", total=ROUNDS * len(LOADS))
-    seconds: dict[tuple[str, int], list[float]] = {}
+    seconds: dict[tuple[str, Load], list[float]] = {}
     with (
         servers.tallyboard(folder / "tallyboard") as ours,
         servers.baseline(folder / "baseline") as theirs,
         ProcessPoolExecutor(1, mp_context=get_context("spawn")) as client,
     ):
         for service in (ours, theirs):
-            client.submit(sender.send, service, 100, 10, 4, SPREAD_US).result()
+            client.submit(_send, service, WARM_UP).result()
         for number in range(ROUNDS):
             for load in LOADS:
                 for service in (ours, theirs) if number % 2 == 0 else (theirs, ours):
-                    took = client.submit(sender.send, service, load.size, load.batches, load.connections, SPREAD_US).result()
-                    seconds.setdefault((service.name, load.size), []).append(took)
+                    seconds.setdefault((service.name, load), []).append(client.submit(_send, service, load).result())
                 progress.advance(task)
         _check_same(ours, theirs)
-    return [
-        Speed(load.size, *(load.size * load.batches / median(seconds[name, load.size]) for name in ("Tallyboard", "baseline")))
-        for load in LOADS
-    ]
+    return [_speed(load, seconds["Tallyboard", load], seconds["baseline", load]) for load in LOADS]
+
+
+def _send(service: Service, load: Load) -> float:
+    return sender.send(service, load.size, load.batches, load.connections, SPREADS_US[load.spread])
+
+
+def _speed(load: Load, ours: list[float], theirs: list[float]) -> Speed:
+    events = load.size * load.batches
+    return Speed(load.spread, load.size, events / median(ours), events / median(theirs))
 
 
 def _check_same(ours: Service, theirs: Service) -> None:
-    """Both took in every event, else the race was not fair. The events differ, their charge does not."""
+    """Both charged every event, else the race was not fair."""
     mine = httpx.get(f"{ours.address}/api/v1/usage?window=30", headers=ours.headers, timeout=60).raise_for_status().json()
     other = httpx.get(f"{theirs.address}/usage?window=30", headers=theirs.headers, timeout=60).raise_for_status().json()
-    sent = 1_000 + ROUNDS * sum(load.size * load.batches for load in LOADS)
-    expected = sent * 200_000
+    sent = WARM_UP.size * WARM_UP.batches + ROUNDS * sum(load.size * load.batches for load in LOADS)
+    expected = sent * UNITS_AN_EVENT
     assert mine["total"]["units"] == other["units"] == expected, (mine["total"]["units"], other["units"], expected)

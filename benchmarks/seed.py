@@ -48,9 +48,7 @@ def add_users(connection: sqlite3.Connection, users: int) -> None:
     connection.execute("UPDATE account SET user_count = ?", (users,))
 
 
-def add_history(
-    connection: sqlite3.Connection, events: int, users: int, shelf_events: int, progress: Callable[[int], None]
-) -> list[float]:
+def add_history(connection: sqlite3.Connection, events: int, users: int, shelf_events: int, progress: Callable[[int], None]) -> list[float]:
     """Random events of the last 30 days; the seconds that taking each full shelf into the filters took."""
     shelf = on_shelf = done = 0
     filters, closings = seen.Seen(), []

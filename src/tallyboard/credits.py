@@ -44,10 +44,9 @@ def parse_credits(text: str) -> int:
         raise ValueError(f"{text!r} is not a number of credits") from None
     if not number.is_finite() or number.adjusted() > 10:
         raise ValueError(f"{text!r} is not a number of credits below 15 billion")
-    exact = Fraction(number) * UNITS_PER_CREDIT
-    if exact * 100_000_000 % 1 or number != round(number, 8):
+    if number and int(number.normalize().as_tuple().exponent) < -8:
         raise ValueError(f"{text!r} has more than eight decimals")
-    return whole_units(exact)
+    return whole_units(Fraction(number) * UNITS_PER_CREDIT)
 
 
 def _rounded(units: int, places: int) -> str:

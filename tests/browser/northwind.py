@@ -36,9 +36,21 @@ NAMED: dict[str, dict[str, str]] = {
     BOB: {"email": "bob@northwind.example"},
     HOSTILE: {"name": HOSTILE_NAME, "email": HOSTILE_EMAIL},
     ARABIC: {"name": "ليلى حداد", "email": "layla@northwind.example"},
-    "crowd-100": {"name": "Zoë Okafor-Lindqvist of the Department of Exceptionally Long Names", "email": "zoe.okafor-lindqvist@northwind.example"},
+    "crowd-100": {
+        "name": "Zoë Okafor-Lindqvist of the Department of Exceptionally Long Names",
+        "email": "zoe.okafor-lindqvist@northwind.example",
+    },
 }
-HEAVY: dict[str | None, int] = {ALICE: 90_000, HOSTILE: 60_000, BOB: 45_000, ARABIC: 33_000, FOX: 27_000, None: 22_000, AWKWARD: 19_000, HASH: 16_000}
+HEAVY: dict[str | None, int] = {
+    ALICE: 90_000,
+    HOSTILE: 60_000,
+    BOB: 45_000,
+    ARABIC: 33_000,
+    FOX: 27_000,
+    None: 22_000,
+    AWKWARD: 19_000,
+    HASH: 16_000,
+}
 """Conversations a day of those the chart draws individually; None is usage without a user."""
 
 

@@ -66,6 +66,11 @@ def written(amount: dict[str, Any]) -> str:
     return shown(amount["units"])
 
 
+def spent_by(usage: dict[str, Any], user: str) -> dict[str, Any]:
+    """A user's part of an answer of the API."""
+    return dict(next(one for one in usage["users"] if one["user"] == user))
+
+
 def background(element: Locator) -> str:
     """What is painted behind an element."""
     return str(element.evaluate("element => getComputedStyle(element).background"))

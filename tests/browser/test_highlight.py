@@ -6,8 +6,8 @@ import pytest
 from playwright.sync_api import Locator, Page, expect
 
 from tests.browser.conftest import Open
-from tests.browser.northwind import BOB, Northwind
-from tests.browser.sights import background, colour, day, figure, legend, row, token, written
+from tests.browser.northwind import ALICE, BOB, Northwind
+from tests.browser.sights import background, colour, day, figure, legend, row, spent_by, token, written
 
 pytestmark = pytest.mark.browser
 
@@ -50,12 +50,14 @@ def test_a_user_within_others_is_filled_in_where_their_part_is(visit: Open, nort
     page = visit()
     before = _painted(page)
     usage = northwind.server.usage()
-    spent: list[int] = next(user["days"] for user in usage["users"] if user["user"] == TAIL)
+    spent: list[int] = spent_by(usage, TAIL)["days"]
     top = int(page.locator("#chart").get_attribute("data-axis") or 0)
     row(page, TAIL).hover()
     expect(page.locator("#page")).to_have_attribute("data-on", "tail")
     plot = float(page.evaluate("document.querySelector('.bar').clientHeight"))
-    filled = page.eval_on_selector_all(".bar", "bars => bars.map((bar) => parseFloat(bar.querySelector('.cx')?.style.getPropertyValue('--tail') || '0'))")
+    filled = page.eval_on_selector_all(
+        ".bar", "bars => bars.map((bar) => parseFloat(bar.querySelector('.cx')?.style.getPropertyValue('--tail') || '0'))"
+    )
     # The row's small chart has twenty steps, and the fill is drawn from it.
     step = max(spent) / top * plot / 20
     assert max(filled) > 1
@@ -79,7 +81,7 @@ def test_the_tooltip_has_the_figures_of_the_day(visit: Open, northwind: Northwin
     tip = page.locator("#tip")
     expect(tip).to_be_visible()
     expect(tip.locator(".tip-head")).to_contain_text(f"{written(usage['total'])} credits")
-    expect(tip.locator("li", has_text="Alice Anderson").locator("b")).to_have_text(written(usage["users"][0]))
+    expect(tip.locator("li", has_text="Alice Anderson").locator("b")).to_have_text(written(spent_by(usage, ALICE)))
     expect(tip.locator("li")).to_have_count(9)
     expect(tip.locator("li").first).to_contain_text("Others")
     expect(tip.locator(".tip-note")).to_be_hidden()

@@ -112,7 +112,18 @@ def test_tab_goes_from_skip_link_to_rows_in_the_order_of_the_page(visit: Open, n
     while "tbody" not in stops:
         page.keyboard.press("Tab")
         stops.append(_part_with_focus(page))
-    assert list(dict.fromkeys(stops)) == [".skip", "nav", ".member", ".segments", ".legend", ".plot", ".chip", ".search", ".button", "tbody"]
+    assert list(dict.fromkeys(stops)) == [
+        ".skip",
+        "nav",
+        ".member",
+        ".segments",
+        ".legend",
+        ".plot",
+        ".chip",
+        ".search",
+        ".button",
+        "tbody",
+    ]
     assert stops.count(".plot") == 1
 
 
@@ -158,7 +169,11 @@ def _is_the_one_stop(page: Page, on: date) -> None:
 
 
 def _ring(element: Locator) -> str:
-    return str(element.evaluate("element => { const { outlineWidth: w, outlineStyle: s, outlineColor: c } = getComputedStyle(element); return `${w} ${s} ${c}` }"))
+    return str(
+        element.evaluate(
+            "element => { const { outlineWidth: w, outlineStyle: s, outlineColor: c } = getComputedStyle(element); return `${w} ${s} ${c}` }"
+        )
+    )
 
 
 def _part_with_focus(page: Page) -> str:

@@ -90,9 +90,9 @@ def test_rows_keep_their_order_while_the_keyboard_is_in_the_table(visit: Open, n
     focused = page.evaluate("document.activeElement.closest('tr').id")
     before, last = order(page), rows(page).last
     late = (last.get_attribute("id") or "").removeprefix("u-")
-    credits = credits_of(row(page, late)).inner_text()
+    spent = credits_of(row(page, late)).inner_text()
     _send(northwind, ids, late, 900_000)
-    expect(credits_of(row(page, late))).not_to_have_text(credits, timeout=SOON_MS)
+    expect(credits_of(row(page, late))).not_to_have_text(spent, timeout=SOON_MS)
     assert order(page) == before
     assert page.evaluate("document.activeElement.closest('tr').id") == focused
     page.reload()

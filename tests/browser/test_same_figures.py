@@ -11,7 +11,7 @@ from playwright.sync_api import Page, expect
 from tallyboard.credits import shown
 from tests.browser.conftest import Open
 from tests.browser.northwind import BOB, LAST_OF_ALL, Northwind
-from tests.browser.sights import credits_of, day, figure, row, rows, written
+from tests.browser.sights import credits_of, day, figure, row, rows, spent_by, written
 
 pytestmark = pytest.mark.browser
 
@@ -77,7 +77,7 @@ def test_the_export_holds_every_user_also_those_the_table_does_not_show(visit: O
     assert len(users) == len(usage["users"]) + usage["others"]["users"]
     assert {BOB, LAST_OF_ALL, "unattributed"} <= users
     spent = [int(line["units"]) for line in lines if line["user"] == BOB]
-    assert spent == [units for units in next(user for user in usage["users"] if user["user"] == BOB)["days"] if units]
+    assert spent == [units for units in spent_by(usage, BOB)["days"] if units]
 
 
 def test_the_export_of_a_day_or_a_user_is_of_that_day_or_user(visit: Open, northwind: Northwind, tmp_path: Path) -> None:

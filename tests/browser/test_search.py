@@ -10,7 +10,7 @@ from tests.browser.sights import credits_of, row, rows, state
 pytestmark = pytest.mark.browser
 
 
-def test_typing_finds_a_user_beyond_the_top_two_hundred_and_keeps_the_focus(visit: Open, northwind: Northwind) -> None:
+def test_typing_finds_a_user_beyond_the_top_two_hundred_and_keeps_the_focus(visit: Open) -> None:
     page = visit()
     total = page.locator(".users-count").inner_text()
     views = page.evaluate("history.length")
@@ -28,7 +28,15 @@ def test_typing_finds_a_user_beyond_the_top_two_hundred_and_keeps_the_focus(visi
 
 
 @pytest.mark.parametrize(
-    ("text", "user"), [("ALICE AND", ALICE), ("bob@NORTH", BOB), ("Okafor-lindqvist", "crowd-100"), ("onerror=", HOSTILE), ("حداد", "مستخدم-١"), ("🦊", "🦊 agent")]
+    ("text", "user"),
+    [
+        ("ALICE AND", ALICE),
+        ("bob@NORTH", BOB),
+        ("Okafor-lindqvist", "crowd-100"),
+        ("onerror=", HOSTILE),
+        ("حداد", "مستخدم-١"),
+        ("🦊", "🦊 agent"),
+    ],
 )
 def test_the_search_looks_at_names_emails_and_keys_whatever_their_case(visit: Open, text: str, user: str) -> None:
     page = visit()

@@ -83,7 +83,7 @@ def test_a_form_of_another_site_is_refused_and_signs_nobody_out(browser: Browser
     context.close()
 
 
-def test_a_member_who_is_no_administrator_is_told_so(browser: Browser, open_page: Open, northwind: Northwind, complaints: Complaints) -> None:
+def test_a_member_who_is_no_administrator_is_told_so(open_page: Open, northwind: Northwind, complaints: Complaints) -> None:
     complaints.expect("403")
     page = open_page(_link_of_a_member(northwind.server))
     expect(page.locator(".trouble-status")).to_have_text("403")
@@ -115,7 +115,7 @@ def test_an_address_that_leads_nowhere_says_so_and_leads_back(
     expect(page).to_have_url(northwind.address())
 
 
-def test_an_account_without_usage_says_so_in_every_window(browser: Browser, open_page: Open, server: Server) -> None:
+def test_an_account_without_usage_says_so_in_every_window(browser: Browser, server: Server, open_page: Open) -> None:
     page: Page = open_page(f"{server.url}/usage", sign_in(browser, server))
     heading = page.get_by_role("heading", name="No usage data for the selected period.")
     expect(heading).to_be_visible()

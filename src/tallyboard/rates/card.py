@@ -8,7 +8,7 @@ import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from fractions import Fraction
 from importlib import resources
 
@@ -19,6 +19,8 @@ METERS_MAX = 500
 RATES_MAX = 100
 CARD_BYTES_MAX = 1_048_576
 
+_NUMBER_MAX = 10**15
+_NUMBER_CHARACTERS_MAX = 40
 _METER_KEYS = {"name", "type", "value", "models", "contains", "stand_in", "rates"}
 _HEADER = re.compile(r"^\s*\[\[\s*meters\s*\]\]")
 
@@ -95,7 +97,7 @@ def read(text: str) -> Card:
     if len(text.encode()) > CARD_BYTES_MAX:
         raise CardError([Mistake(1, f"the card is larger than {CARD_BYTES_MAX:,} bytes")])
     try:
-        document = tomllib.loads(text, parse_float=Decimal)
+        document = tomllib.loads(text, parse_float=_decimal)
     except tomllib.TOMLDecodeError as error:
         found = re.search(r"\(at line (\d+)", str(error))
         line = int(found.group(1)) if found else text.count("\n") + 1
@@ -138,6 +140,8 @@ class _Reader:
         value = self.text(index, table, "value")
         models = self.texts(index, table, "models")
         contains = self.texts(index, table, "contains")
+        if value in contains:
+            self.wrong(index, "contains", f"contains lists {value!r}, the meter's own value; list only the fields that are part of it")
         stand_in = self.stand_in(index, table.get("stand_in"))
         rates = self.rates(index, table.get("rates"))
         if len(self.mistakes) > before:
@@ -192,12 +196,12 @@ class _Reader:
     def exact(self, index: int, key: str, found: object) -> Fraction | None:
         """A positive exact number: an integer, a decimal, or a text such as "0.2" or "1/5"."""
         try:
-            if isinstance(found, bool) or not isinstance(found, int | Decimal | str) or len(str(found)) > 40:
+            if isinstance(found, bool) or not isinstance(found, int | Decimal | str):
                 raise ValueError
-            number = Fraction(found)
-            if not 0 < number <= 10**15 or number.denominator > 10**15:
+            number = _fraction(str(found))
+            if not 0 < number <= _NUMBER_MAX or number.denominator > _NUMBER_MAX:
                 raise ValueError
-        except (ValueError, ZeroDivisionError, OverflowError):
+        except (ValueError, ZeroDivisionError):
             field = "factor" if key == "stand_in" else "per_credit"
             self.wrong(index, key, f'{field} must be a positive number such as 600, 0.2 or "1/3", not {found!r}')
             return None
@@ -226,6 +230,22 @@ class _Reader:
             if pattern.match(self.lines[number]):
                 return number + 1
         return first + 1
+
+
+def _fraction(text: str) -> Fraction:
+    """A decimal or a fraction of two; its size is looked at before it is worked out, which could take for ever."""
+    parts = [_decimal(part.strip()) for part in text.split("/")]
+    if len(text) > _NUMBER_CHARACTERS_MAX or len(parts) > 2 or not all(p.is_finite() and abs(p.adjusted()) <= 30 for p in parts):
+        raise ValueError
+    whole, *divisor = (Fraction(part) for part in parts)
+    return whole / divisor[0] if divisor else whole
+
+
+def _decimal(text: str) -> Decimal:
+    try:
+        return Decimal(text)
+    except InvalidOperation:
+        return Decimal("NaN")
 
 
 _EXAMPLES = {"name": "conversations", "type": "ai.usage.recorded", "value": "conversations"}

@@ -133,7 +133,7 @@ def _number(data: Mapping[str, object], field: str) -> int | Fraction | None:
         if -QUANTITY_MAX <= found <= QUANTITY_MAX:
             return found
         raise BadQuantity(f"data.{field} is beyond {QUANTITY_MAX:,}")
-    if not isinstance(found, Decimal):
+    if not isinstance(found, Decimal) or not found.is_finite():
         raise BadQuantity(f"data.{field} must be a number")
     if found.is_zero():
         return 0

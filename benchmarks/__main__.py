@@ -1,0 +1,109 @@
+"""`python -m benchmarks`: everything in one table, exit code 1 where a bar is missed. `history`: the long history."""
+
+import argparse
+import os
+import platform
+import sqlite3
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import Progress
+
+from benchmarks import answer, board, history, intake, page
+from benchmarks.answer import Answers
+from benchmarks.board import Line, at_least, at_most
+from benchmarks.intake import Speed
+from tallyboard.ledger import seen
+
+USERS = (1_000, 20_000, 100_000)
+BARE_SUM_BAR = 3.0
+RAW_EVENTS_BAR = 1.2
+BASELINE_ANSWER_BAR = 20.0
+
+
+def main() -> int:
+    """Measure what the command line asks for; the exit code."""
+    asked = _arguments()
+    with tempfile.TemporaryDirectory(prefix="tallyboard-benchmarks-", dir=asked.folder) as kept, _progress() as progress:
+        if asked.command == "history":
+            title, lines = _history(Path(kept), asked.events, asked.shelf_events or [seen.SHELF_EVENTS], progress)
+        else:
+            title, lines = "Medians of runs that take turns", _everything(Path(kept), progress)
+    return 0 if board.show(f"{title} ({_machine()})", lines) else 1
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("command", nargs="?", choices=["all", "history"], default="all")
+    parser.add_argument("--events", type=int, default=20_000_000, help="history: how many events it has")
+    parser.add_argument("--shelf-events", type=int, action="append", help="history: the size of a shelf; may be given several times")
+    parser.add_argument("--folder", type=Path, help="where to keep the data meanwhile (default: the system's temporary folder)")
+    return parser.parse_args()
+
+
+def _everything(folder: Path, progress: Progress) -> list[Line]:
+    lines = [*_intake_lines(intake.measure(folder, progress))]
+    for users in USERS:
+        lines += _answer_lines(answer.measure(folder, users, progress))
+    for weight in page.measure(folder):
+        limit = page.JS_BAR_KB if weight.part == "JavaScript" else None
+        met = None if limit is None else weight.kilobytes <= limit
+        lines.append(Line(f"{weight.part}, gzip", f"{weight.kilobytes:.1f} kB", bar=f"at most {limit:g} kB" if limit else "", met=met))
+    return lines
+
+
+def _intake_lines(speeds: list[Speed]) -> Iterator[Line]:
+    for speed in speeds:
+        what = f"intake over HTTP, {speed.spread}, {speed.size:,} events a request (beside: baseline)"
+        figures = f"{speed.tallyboard:,.0f}/s", f"{speed.baseline:,.0f}/s"
+        if speed.size == intake.BAR_SIZE:
+            yield Line(what, *figures, *at_least(speed.times, intake.BAR_TIMES))
+        else:
+            yield Line(what, *figures, f"{speed.times:.1f}x")
+
+
+def _answer_lines(found: Answers) -> Iterator[Line]:
+    what = f"answer, {found.users:,} users, {found.events:,} events (filled by {found.seeded_by})"
+    bare = f"{found.warm / found.bare_sum:.2f}x"
+    verdict = at_most(found.warm / found.bare_sum, BARE_SUM_BAR) if found.users == answer.BASELINE_USERS else (bare, "", None)
+    yield Line(f"{what} (beside: bare sum)", f"{found.warm:.1f} ms", f"{found.bare_sum:.1f} ms", *verdict)
+    yield Line("  the first after opening, file not in memory", f"{found.cold:.1f} ms")
+    if found.of_times is not None:
+        ratio = at_most(found.of_times / found.warm, RAW_EVENTS_BAR)
+        yield Line(f"  with {answer.TIMES}x the events (beside: with 1x)", f"{found.of_times:.1f} ms", f"{found.warm:.1f} ms", *ratio)
+    for number, milliseconds in found.baseline.items():
+        ours = found.warm if number == 1 else found.of_times
+        assert ours is not None
+        shown = f"  beside the baseline, {number} event{'s' if number > 1 else ''} a user and day"
+        yield Line(shown, f"{ours:.1f} ms", f"{milliseconds:,.0f} ms", *at_least(milliseconds / ours, BASELINE_ANSWER_BAR))
+
+
+def _history(folder: Path, events: int, shelf_sizes: list[int], progress: Progress) -> tuple[str, list[Line]]:
+    found = history.run(events, shelf_sizes, folder, progress)
+    plain = found[-1]
+    lines = []
+    for each in found:
+        for size, speed in each.speeds.items():
+            lasting, other = each.sustained(size), plain.sustained(size)
+            what = f"{each.shelving.name}, {size:,} events a batch (beside: plain)"
+            lines.append(Line(what, f"{lasting:,.0f}/s", f"{other:,.0f}/s", f"{lasting / other:.2f}x", f"{speed:,.0f}/s between closings"))
+        opened = f"{each.opened.seconds * 1000:.0f} ms, {each.opened.megabytes:.0f} MB"
+        lines.append(Line("  opening, up to the first acknowledged event", opened))
+        if each.closing_seconds:
+            lines.append(Line("  closing a shelf", f"{each.closing_seconds:.2f} s"))
+    return f"Durable appends on {events:,} events with random ids", lines
+
+
+def _machine() -> str:
+    return f"{os.cpu_count()} CPUs, Python {platform.python_version()}, SQLite {sqlite3.sqlite_version}, {platform.system()}"
+
+
+def _progress() -> Progress:
+    return Progress(console=Console(stderr=True), transient=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

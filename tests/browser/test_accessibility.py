@@ -1,0 +1,107 @@
+"""axe-core finds nothing to complain of, and the page says in words what it shows in pictures."""
+
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from tests.browser.conftest import Complaints, Open, sign_in
+from tests.browser.northwind import BOB, Northwind
+from tests.browser.sights import day, row, written
+from tests.conftest import Server
+
+pytestmark = pytest.mark.browser
+
+AXE = Path(__file__).parents[2] / "frontend/node_modules/axe-core/axe.min.js"
+DARK = {"color_scheme": "dark"}
+PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
+
+
+@pytest.mark.parametrize(
+    ("look", "state"),
+    [
+        ({}, {}),
+        ({}, {"day": "weekday"}),
+        ({}, {"day": "quiet"}),
+        ({}, {"user": BOB, "day": "today"}),
+        ({}, {"q": "okaf zzz"}),
+        (DARK, {"window": 7}),
+        (DARK, {"window": 14, "day": "weekday", "user": BOB, "q": "b"}),
+        (PHONE, {"window": 14, "day": "weekday"}),
+        ({**PHONE, **DARK}, {}),
+    ],
+    ids=["all", "day", "quiet-day", "user", "no-match", "dark", "dark-all-filters", "phone", "phone-dark"],
+)
+def test_axe_finds_no_violation_on_the_page(visit: Open, northwind: Northwind, look: dict[str, Any], state: dict[str, Any]) -> None:
+    days = {"weekday": northwind.weekday, "quiet": northwind.quiet, "today": northwind.today}
+    page = visit({"reduced_motion": "reduce", **look}, **{name: days.get(value, value) for name, value in state.items()})
+    assert _violations(page) == []
+
+
+def test_axe_finds_no_violation_while_a_user_is_lit_and_a_tooltip_shown(visit: Open, northwind: Northwind) -> None:
+    page = visit({"reduced_motion": "reduce"})
+    page.locator(f"#d-{northwind.weekday} .bar i").nth(1).hover()
+    expect(page.locator("#tip")).to_be_visible()
+    assert _violations(page) == []
+
+
+@pytest.mark.parametrize("look", [{}, DARK], ids=["light", "dark"])
+def test_axe_finds_no_violation_on_sign_in_and_errors(
+    open_page: Open, northwind: Northwind, complaints: Complaints, look: dict[str, str]
+) -> None:
+    complaints.expect("403|404")
+    for path in ("/sign-in", "/sign-in?token=used", "/usage/nothing"):
+        assert _violations(open_page(northwind.server.url + path, **look)) == []
+
+
+def test_axe_finds_no_violation_on_an_empty_account(browser: Browser, server: Server, open_page: Open) -> None:
+    assert _violations(open_page(f"{server.url}/usage", sign_in(browser, server))) == []
+
+
+def test_the_chart_is_a_figure_with_a_name_a_summary_and_days_as_buttons(visit: Open, northwind: Northwind) -> None:
+    page = visit()
+    usage = northwind.server.usage()
+    chart = page.get_by_role("figure", name="Credits per day")
+    expect(chart).to_have_accessible_description(f"Bars of credits for each of 30 days, {_summary(usage)}")
+    expect(chart.get_by_role("group", name="Days").get_by_role("button")).to_have_count(30)
+    on = usage["days"][-2]
+    expect(day(page, northwind.ago(1))).to_have_accessible_name(
+        f"{northwind.ago(1):%A} {northwind.ago(1).day} {northwind.ago(1):%B}: {written(on)} credits"
+    )
+
+
+def test_the_table_is_a_table_with_a_caption_and_headers(visit: Open) -> None:
+    page = visit()
+    table = page.get_by_role("table", name="Users by credits, last 30 days")
+    expect(table.get_by_role("columnheader", name="Credits")).to_have_attribute("aria-sort", "descending")
+    expect(table.get_by_role("rowheader", name="Alice Anderson")).to_be_visible()
+    assert row(page, BOB).get_by_role("rowheader").get_attribute("scope") == "row"
+
+
+def test_everything_is_still_there_at_four_times_the_size(visit: Open) -> None:
+    """WCAG 1.4.10: 1280 px at 400 % is 320 px."""
+    page = visit({"viewport": {"width": 320, "height": 256}})
+    for part in ("h1", ".segments", ".kpis", ".legend", ".plot", "#search", "tbody"):
+        expect(page.locator(part)).to_be_visible()
+
+
+def _violations(page: Page) -> list[str]:
+    page.evaluate(AXE.read_text())
+    found = page.evaluate("axe.run(document, { resultTypes: ['violations'] })")
+    return [f"{one['id']}: {node['target']} {node['failureSummary']}" for one in found["violations"] for node in one["nodes"][:3]]
+
+
+def _summary(usage: dict[str, Any]) -> str:
+    busiest = max(usage["days"], key=lambda line: line["units"])
+    first, last, most = (_spoken(line["day"]) for line in (usage["days"][0], usage["days"][-1], busiest))
+    return (
+        f"from {first} to {last}, split by the 8 largest users and Others. "
+        f"The busiest is {most} with {written(busiest)} credits. The table lists the users' figures."
+    )
+
+
+def _spoken(day: str) -> str:
+    on = date.fromisoformat(day)
+    return f"{on:%A} {on.day} {on:%B}"

@@ -1,0 +1,1 @@
+"""The ledger: exactly once, rollups that equal the events, walls between accounts."""
