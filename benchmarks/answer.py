@@ -6,6 +6,7 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
+from functools import partial
 from pathlib import Path
 from random import Random
 from statistics import median
@@ -26,6 +27,7 @@ from tallyboard.usage.question import Question, answer
 DAYS_ACTIVE = 24
 """Of 30: users have usage on four days of five."""
 TIMES = 10
+MONTHS_BEFORE = 11
 BY_WRITER_USERS_MAX = 1_000
 TIMES_USERS_MAX = 20_000
 BASELINE_USERS = 20_000
@@ -33,7 +35,11 @@ ROUNDS = 7
 
 
 class Answers(Struct, frozen=True):
-    """Milliseconds for one number of users, medians: `of_times` with ten times the raw events, `baseline` by events a user-day."""
+    """Milliseconds for one number of users, medians.
+
+    `of_times` is with ten times the raw events, `of_year` with a year of days kept; `beside_baseline` has ours and the
+    baseline's by events a user and day.
+    """
 
     users: int
     events: int
@@ -41,33 +47,34 @@ class Answers(Struct, frozen=True):
     cold: float
     bare_sum: float
     of_times: float | None
-    baseline: dict[int, float]
+    of_year: float | None
+    beside_baseline: dict[int, tuple[float, float]]
     seeded_by: str
 
 
 def measure(folder: Path, users: int, progress: Progress) -> Answers:
     """Fill ledgers for so many users and ask them in turn."""
-    task = progress.add_task(f"Answer for {users:,} users", total=3)
+    task = progress.add_task(f"Answer for {users:,} users", total=4)
     span = days.window(30, days.today(clock.now_us(), ZoneInfo("UTC")))
-    once, often = folder / f"{users}", folder / f"{users}-often"
+    once, often, year = folder / f"{users}", folder / f"{users}-often", folder / f"{users}-year"
     events = _fill(once, users, span)
     progress.advance(task)
     folders = [once]
     if users <= TIMES_USERS_MAX:
-        _fill_often(once, often)
-        folders.append(often)
+        _copy(once, often, lambda connection: seed.repeat(connection, TIMES), rebuild=True)
+        _copy(once, year, lambda connection: seed.keep_longer(connection, MONTHS_BEFORE), rebuild=False)
+        folders += [often, year]
     progress.advance(task)
     cold = _cold(once, span)
     with _engines(folders) as engines:
-        contestants: list[Callable[[], object]] = [lambda engine=engine: _ask(engine, span) for engine in engines]  # type: ignore[misc]
-        times = _in_turn([*contestants, lambda: _bare_sum(engines[0], span)])
-    baseline = {}
-    if users == BASELINE_USERS:
-        baseline = {number: _baseline(path, span) for number, path in zip((1, TIMES), folders, strict=True)}
+        contestants: list[Callable[[], object]] = [partial(_ask, engine, span) for engine in engines]
+        times = _in_turn([*contestants, partial(_bare_sum, engines[0], span)])
     progress.advance(task)
-    of_times = times[1] if len(folders) > 1 else None
+    beside = {number: _beside_baseline(path, span) for number, path in ((1, once), (TIMES, often)) if users == BASELINE_USERS}
+    progress.advance(task)
+    of_times, of_year = times[1:3] if len(folders) > 1 else (None, None)
     seeded_by = "the writer" if users <= BY_WRITER_USERS_MAX else "SQL"
-    return Answers(users, events, times[0], cold, times[-1], of_times, baseline, seeded_by)
+    return Answers(users, events, times[0], cold, times[-1], of_times, of_year, beside, seeded_by)
 
 
 def _fill(folder: Path, users: int, span: DayRange) -> int:
@@ -97,11 +104,12 @@ def _send_user_days(folder: Path, users: int, span: DayRange) -> int:
     return sent
 
 
-def _fill_often(once: Path, often: Path) -> None:
-    shutil.copytree(once, often)
-    with seed.loading(often) as connection:
-        seed.repeat(connection, TIMES)
-        seed.add_days(connection)
+def _copy(source: Path, target: Path, change: Callable[[sqlite3.Connection], None], *, rebuild: bool) -> None:
+    shutil.copytree(source, target)
+    with seed.loading(target) as connection:
+        change(connection)
+        if rebuild:
+            seed.add_days(connection)
 
 
 def _ask(engine: SqliteEngine, span: DayRange) -> int:
@@ -135,8 +143,8 @@ def _cold(folder: Path, span: DayRange) -> float:
         return _milliseconds(lambda: _ask(engine, span))
 
 
-def _baseline(folder: Path, span: DayRange) -> float:
-    """The baseline's answer to the same question over the same events, which must be the same sum."""
+def _beside_baseline(folder: Path, span: DayRange) -> tuple[float, float]:
+    """Our answer and the baseline's to the same question over the same events, which must come to the same."""
     kept = folder.with_name(f"{folder.name}-baseline")
     kept.mkdir()
     engine = store.open_store(kept)
@@ -146,9 +154,10 @@ def _baseline(folder: Path, span: DayRange) -> float:
         for statement in _COPY:
             connection.execute(statement)
     with engine.connect() as connection, _engines([folder]) as (ledger,):
-        zone = ZoneInfo("UTC")
-        assert store.usage(connection, span.first, span.last, zone)["units"] == _ask(ledger, span)
-        return _in_turn([lambda: store.usage(connection, span.first, span.last, zone)], rounds=3)[0]
+        theirs = partial(store.usage, connection, span.first, span.last, ZoneInfo("UTC"))
+        assert theirs()["units"] == _ask(ledger, span)
+        ours, other = _in_turn([partial(_ask, ledger, span), theirs], rounds=3)
+        return ours, other
 
 
 def _in_turn(contestants: Sequence[Callable[[], object]], rounds: int = ROUNDS) -> list[float]:

@@ -13,6 +13,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from random import Random
 from statistics import median
+from unittest.mock import patch
 
 from msgspec import Struct
 from rich.progress import Progress
@@ -67,13 +68,11 @@ PLAIN = Shelving("plain unique index", NEVER, 1 << 12)
 
 @contextmanager
 def using(shelving: Shelving) -> Iterator[None]:
-    """The ledger's code with this shelf size."""
-    before = append.SHELF_EVENTS, seen._PLACES
-    append.SHELF_EVENTS, seen._PLACES = shelving.shelf_events, shelving.places  # type: ignore[misc]
-    try:
+    """The ledger's code with this shelf size, and filters in proportion."""
+    sizes = {"_PLACES": shelving.places, "_LAST_PLACE": shelving.places - 1}
+    known = {name: value for name, value in sizes.items() if hasattr(seen, name)}
+    with patch.object(append, "SHELF_EVENTS", shelving.shelf_events), patch.multiple(seen, **known):
         yield
-    finally:
-        append.SHELF_EVENTS, seen._PLACES = before  # type: ignore[misc]
 
 
 def fill(folder: Path, shelving: Shelving, events: int, progress: Progress) -> float:

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tallyboard import clock
-from tallyboard.ledger import append, rollups, seen, sqlite
+from tallyboard.ledger import rollups, seen, sqlite
 from tallyboard.ledger.sqlite import SqliteSession
 from tallyboard.people import accounts
 
@@ -66,7 +66,7 @@ def add_history(connection: sqlite3.Connection, events: int, users: int, shelf_e
 
 def add_user_days(connection: sqlite3.Connection, users: int, days_active: int, first_us: int) -> None:
     """One event for each user on `days_active` of 30 days, at most 250,000 on a shelf."""
-    amounts = {"users": users, "active": days_active, "first_us": first_us, "now_us": clock.now_us(), "shelf_events": append.SHELF_EVENTS}
+    amounts = {"users": users, "active": days_active, "first_us": first_us, "now_us": clock.now_us(), "shelf_events": seen.SHELF_EVENTS}
     connection.execute(_USER_DAYS, amounts)
     _open_next_shelf(connection)
 
@@ -79,6 +79,12 @@ def repeat(connection: sqlite3.Connection, times: int) -> None:
         connection.execute(_REPEAT, {"shelf": shelf * (copy + 1), "last": last})
     _open_next_shelf(connection)
     connection.execute("UPDATE slot_usage SET units = units * ?, events = events * ?", (times, times))
+
+
+def keep_longer(connection: sqlite3.Connection, months: int) -> None:
+    """Let the same usage have happened in each of so many windows of 30 days before, in the day tables."""
+    for statement in _LONGER:
+        connection.execute(statement, {"months": months})
 
 
 def add_slots(connection: sqlite3.Connection) -> None:
@@ -147,3 +153,18 @@ _SLOTS = """
     INSERT INTO slot_usage (account_id, slot, user_id, units, events, unrated)
     SELECT 1, at_us / 900000000 AS slot, user_id, sum(units), count(*), sum(1 - rated) FROM event GROUP BY slot, user_id
 """
+
+_MONTHS = (
+    "(WITH RECURSIVE counted (month) AS (SELECT 1 UNION ALL SELECT month + 1 FROM counted WHERE month < :months) SELECT month FROM counted)"
+)
+
+_LONGER = (
+    f"""
+    INSERT INTO day_usage (account_id, zone_version, user_id, day, units, events)
+    SELECT account_id, zone_version, user_id, day - 30 * month, units, events FROM day_usage CROSS JOIN {_MONTHS} ORDER BY 1, 2, 3, 4
+    """,
+    f"""
+    INSERT INTO day_total (account_id, zone_version, day, units, events, unrated)
+    SELECT account_id, zone_version, day - 30 * month, units, events, unrated FROM day_total CROSS JOIN {_MONTHS}
+    """,
+)

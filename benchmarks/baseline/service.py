@@ -14,7 +14,6 @@ from pydantic import AwareDatetime, BaseModel, Field
 from benchmarks.baseline import store
 from benchmarks.baseline.names import DATA_VARIABLE, KEY_VARIABLE
 
-
 UNITS_PER_REQUEST = 200_000
 _MICROSECOND = timedelta(microseconds=1)
 _EPOCH = datetime.fromisoformat("1970-01-01T00:00:00+00:00")

@@ -8,6 +8,8 @@ from decimal import ROUND_HALF_EVEN, Decimal, InvalidOperation, localcontext
 from fractions import Fraction
 
 UNITS_PER_CREDIT = 600_000_000
+CELL_UNITS_MAX = 2**63 - 1
+"""What one cell of the ledger holds: 15 billion credits."""
 _TRACE = UNITS_PER_CREDIT // 100
 
 
@@ -44,9 +46,12 @@ def parse_credits(text: str) -> int:
         raise ValueError(f"{text!r} is not a number of credits") from None
     if not number.is_finite() or number.adjusted() > 10:
         raise ValueError(f"{text!r} is not a number of credits below 15 billion")
-    if number and int(number.normalize().as_tuple().exponent) < -8:
+    if number and (number.adjusted() < -8 or int(number.normalize().as_tuple().exponent) < -8):
         raise ValueError(f"{text!r} has more than eight decimals")
-    return whole_units(Fraction(number) * UNITS_PER_CREDIT)
+    units = whole_units(Fraction(number) * UNITS_PER_CREDIT)
+    if abs(units) > CELL_UNITS_MAX:
+        raise ValueError(f"{text!r} is not a number of credits below 15 billion")
+    return units
 
 
 def _rounded(units: int, places: int) -> str:
