@@ -136,7 +136,7 @@ def _bare_sum(engine: SqliteEngine, span: DayRange) -> int:
 
 def _cold(folder: Path, span: DayRange) -> float:
     """The first answer after opening, with the file dropped from the page cache as far as the system obliges."""
-    with open(folder / sqlite.FILE_NAME, "rb") as file:
+    with (folder / sqlite.FILE_NAME).open("rb") as file:
         os.fsync(file.fileno())
         os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
     with _engines([folder]) as (engine,):

@@ -71,7 +71,7 @@ def using(shelving: Shelving) -> Iterator[None]:
     """The ledger's code with this shelf size, and filters in proportion."""
     sizes = {"_PLACES": shelving.places, "_LAST_PLACE": shelving.places - 1}
     known = {name: value for name, value in sizes.items() if hasattr(seen, name)}
-    with patch.object(append, "SHELF_EVENTS", shelving.shelf_events), patch.multiple(seen, **known):
+    with patch.object(append, "SHELF_EVENTS", shelving.shelf_events), patch.dict(vars(seen), known):
         yield
 
 
