@@ -7,14 +7,19 @@ SOURCES := $(shell find frontend -path frontend/node_modules -prune -o -type f -
 
 setup: .venv/.ready
 
-.venv/.ready: requirements/development.txt pyproject.toml $(SOURCES)
+# What running needs; `make demo` fetches no more.
+.venv/.runtime: requirements/runtime.txt pyproject.toml $(SOURCES)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Tallyboard needs Python 3.11 or later; this is " + sys.version.split()[0] + ". Try: make PYTHON=python3.12")'
 	@$(PYTHON) -m venv .venv || { echo "Python's venv module is missing; on Debian: apt-get install python3-venv"; exit 1; }
-	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/development.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/runtime.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --editable .
 	@touch $@
 
-demo: setup
+.venv/.ready: .venv/.runtime requirements/development.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/development.txt
+	@touch $@
+
+demo: .venv/.runtime
 	$(BIN)/tallyboard demo $(DEMO)
 
 test: test-fast test-browser
@@ -42,7 +47,8 @@ bench: setup
 
 # Writes the hashed lock files again; needs uv.
 lock:
-	uv pip compile pyproject.toml --group test --group lint --group bench --universal --generate-hashes --no-header -p 3.11 -o requirements/development.txt
+	uv pip compile pyproject.toml --universal --generate-hashes --no-header -p 3.11 -o requirements/runtime.txt
+	uv pip compile pyproject.toml -c requirements/runtime.txt --group test --group lint --group bench --universal --generate-hashes --no-header -p 3.11 -o requirements/development.txt
 	uv pip compile requirements/openmeter.in --universal --generate-hashes --no-header -p 3.11 -o requirements/openmeter.txt
 
 clean:

@@ -148,8 +148,10 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "--lazy", place], check=True, capture_output=True)
 
 
-def test_a_full_disk_is_answered_with_503_and_intake_recovers(small_disk: Path) -> None:
-    with serving(small_disk / "data") as server:
+@pytest.mark.parametrize("log_there_too", [False, True], ids=["log elsewhere", "log on it too"])
+def test_a_full_disk_is_answered_with_503_and_intake_recovers(small_disk: Path, log_there_too: bool) -> None:
+    """Also where the server cannot write its log any more: its output goes beside the data folder."""
+    with serving(small_disk / "data" if log_there_too else small_disk) as server:
         acknowledged = refused = 0
 
         def send(number: int) -> int:
@@ -177,7 +179,7 @@ def test_a_full_disk_is_answered_with_503_and_intake_recovers(small_disk: Path) 
         assert refused > 0
         assert server.client.get(f"{server.url}/healthz").status_code == 200
         assert server.usage(first="2026-11-01", last="2026-11-01")["total"]["units"] == 1_000_000 * (1 + 100 * acknowledged)
-        code, findings = examined(small_disk / "data")
+        code, findings = examined(server.folder)
         assert (code, findings["disk"][0]) == (1, False)
         ballast.unlink()
         assert [send(number) for number in range(60)] == [204] * 60
