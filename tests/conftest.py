@@ -31,7 +31,9 @@ def environment(**more: str) -> dict[str, str]:
     return {**kept, "TERM": "dumb", **more}
 
 
-def tallyboard(*arguments: object, data: Path | None = None, stdin: bytes = b"", check: bool = True, **more: str) -> subprocess.CompletedProcess[str]:
+def tallyboard(
+    *arguments: object, data: Path | None = None, stdin: bytes = b"", check: bool = True, **more: str
+) -> subprocess.CompletedProcess[str]:
     """Run a command to its end. `more` are environment variables; with `check` it must exit with 0."""
     line = [str(PROGRAM), *map(str, arguments), *(["--data", str(data)] if data else [])]
     done = subprocess.run(line, input=stdin, capture_output=True, timeout=120, check=False, env=environment(**more))
@@ -94,7 +96,10 @@ class Server:
         self._log = self.folder.with_name(f"{self.folder.name}.log")
         with self._log.open("wb") as log:
             self.process = subprocess.Popen(
-                [PROGRAM, "serve", "--port", "0", "--data", self.folder], stdout=log, stderr=subprocess.STDOUT, env=environment(**self._more)
+                [PROGRAM, "serve", "--port", "0", "--data", self.folder],
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env=environment(**self._more),
             )
         try:
             wait_until(self._is_ready, "the server is ready")

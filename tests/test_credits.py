@@ -85,7 +85,15 @@ def test_figures_as_the_page_shows_them(units: int, text: str) -> None:
 
 @pytest.mark.parametrize(
     ("text", "units"),
-    [("0", 0), ("10", 6_000_000_000), ("0.5", 300_000_000), (" 1.00000001 ", 600_000_006), ("1_000", 600_000_000_000), ("-2.5", -1_500_000_000), ("1e3", 600_000_000_000)],
+    [
+        ("0", 0),
+        ("10", 6_000_000_000),
+        ("0.5", 300_000_000),
+        (" 1.00000001 ", 600_000_006),
+        ("1_000", 600_000_000_000),
+        ("-2.5", -1_500_000_000),
+        ("1e3", 600_000_000_000),
+    ],
 )
 def test_credit_figures_are_read_exactly(text: str, units: int) -> None:
     assert parse_credits(text) == units
@@ -99,7 +107,25 @@ def test_every_figure_of_eight_decimals_comes_back_as_it_was(hundred_millionths:
     assert Fraction(parse_credits(text), UNITS_PER_CREDIT) == Fraction(text)
 
 
-@pytest.mark.parametrize("text", ["", "ten", "1,5", "NaN", "Infinity", "1e400", "-1e400", "0.000000001", "1.123456789", "1e-9", "20000000000", "15372286729", "0x10", "1 2"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "ten",
+        "1,5",
+        "NaN",
+        "Infinity",
+        "1e400",
+        "-1e400",
+        "0.000000001",
+        "1.123456789",
+        "1e-9",
+        "20000000000",
+        "15372286729",
+        "0x10",
+        "1 2",
+    ],
+)
 def test_what_is_no_credit_figure_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"credits|decimals"):
         parse_credits(text)

@@ -65,7 +65,9 @@ def test_around_every_change_of_a_clock_days_tile_and_slots_lie_in_them() -> Non
     seen: set[tuple[int, object, object]] = set()
     for name in ZONES:
         zone = days.zone(name)
-        near_midnight = [change for change in changes(name) if local(change - 1, zone).hour in {22, 23, 0, 1} or local(change, zone).hour in {23, 0}]
+        near_midnight = [
+            change for change in changes(name) if local(change - 1, zone).hour in {22, 23, 0, 1} or local(change, zone).hour in {23, 0}
+        ]
         for change in {*chance.sample(changes(name), min(2, len(changes(name)))), *near_midnight}:
             kind = (change, local(change - 1, zone).utcoffset(), local(change, zone).utcoffset())
             if kind not in seen and change > UNEVEN.get(name, 0):
@@ -164,7 +166,9 @@ def test_where_midnight_comes_twice_the_day_begins_at_the_first() -> None:
     assert days.today(starts_at_us + 30 * 60_000_000, zone) == date(2006, 10, 29)
 
 
-@pytest.mark.parametrize("name", ["", "Nowhere/Atlantis", "europe/berlin ", "../etc/passwd", "localtime", "Factory", "UTC+1", "\0", "a" * 5_000])
+@pytest.mark.parametrize(
+    "name", ["", "Nowhere/Atlantis", "europe/berlin ", "../etc/passwd", "localtime", "Factory", "UTC+1", "\0", "a" * 5_000]
+)
 def test_what_is_no_zone_is_named(name: str) -> None:
     with pytest.raises(ValueError, match="is not an IANA timezone"):
         days.zone(name)

@@ -19,7 +19,8 @@ export function startTooltip(): void {
   });
   document.addEventListener("focusout", () => show(null));
   addEventListener("scroll", () => matchMedia("(hover: none)").matches && show(null), { passive: true });
-  document.documentElement.addEventListener("pointerleave", () => show(null));
+  // A finger that is lifted leaves the document too; what it touched stays shown.
+  document.documentElement.addEventListener("pointerleave", (event) => event.pointerType === "mouse" && show(null));
   whenReplaced(() => show(shown?.isConnected ? shown : null));
 }
 

@@ -1,4 +1,4 @@
-"""One browser a session, one server a module with the Northwind account, one fresh context a test.
+"""One browser and one filled account a session, a server with a copy of it a module, a fresh context a test.
 
 A test fails on anything the browser complains of that it did not say it expects: script errors,
 console errors, violations of the content policy.
@@ -7,7 +7,9 @@ console errors, violations of the content policy.
 import os
 import re
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
+from shutil import copytree
 from typing import Any
 
 import pytest
@@ -68,13 +70,25 @@ def browser() -> Iterator[Browser]:
         running.close()
 
 
-@pytest.fixture(scope="module")
-def northwind(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Northwind]:
-    """The account, which the tests of a module share and only look at."""
-    with serving(tmp_path_factory.mktemp("northwind") / "data") as server:
+@pytest.fixture(scope="session")
+def filled(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Northwind:
+    """The account on a server that is stopped again: modules begin with a copy of its folder."""
+    with serving(tmp_path_factory.mktemp("filled") / "data") as server:
         zone = account.zone_at_noon()
         today = account.fill(server, zone)
-        yield Northwind(server, zone, today, sign_in(browser, server))
+        made = Northwind(server, zone, today, sign_in(browser, server))
+        server.stop()
+    return made
+
+
+@pytest.fixture(scope="module")
+def northwind(filled: Northwind, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Northwind]:
+    """The account, on a server that the tests of a module share."""
+    folder = tmp_path_factory.mktemp("northwind") / "data"
+    copytree(filled.server.folder, folder)
+    with serving(folder) as server:
+        server.keys.update(filled.server.keys)
+        yield replace(filled, server=server)
 
 
 @pytest.fixture

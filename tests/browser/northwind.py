@@ -90,6 +90,7 @@ def zone_at_noon() -> ZoneInfo:
 def fill(server: Server, zone: ZoneInfo) -> date:
     """Make the account; its present day."""
     tallyboard("account", "set", "--name", "Northwind", "--timezone", zone.key, data=server.folder)
+    server.keys.update(dict.fromkeys(("ingest", "read", "admin", "ingest,adjust"), server.keys.make("ingest,read,adjust,admin")))
     today = datetime.now(zone).date()
     sent = server.send(*history(today, zone))
     assert not sent["refused"]

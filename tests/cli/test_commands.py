@@ -11,7 +11,6 @@ from typing import Any
 
 import httpx
 import pytest
-
 from tests.conftest import PROGRAM, Server, environment, event, tallyboard, wait_until
 
 NOTHING = {"accepted": 0, "duplicate": 0, "conflict": 0, "refused": 0, "unrated": 0, "unattributed": 0}
@@ -54,7 +53,9 @@ def refused(*arguments: object, code: int = 1, **more: Any) -> str:
 def test_import_tells_what_became_of_every_line(folder: Path) -> None:
     file = folder.parent / "events.ndjson"
     good = [event("1"), event("2"), event("1"), event("2", conversations=9), {**event("3"), "type": "other"}, event("4", None)]
-    file.write_bytes(lines(*good, event("5", time="never"), {"id": 6}) + b"not json\n\n" + b'{"data": 1e' + b"9" * 30 + b"}\n" + lines(event("7"))[:-1])
+    file.write_bytes(
+        lines(*good, event("5", time="never"), {"id": 6}) + b"not json\n\n" + b'{"data": 1e' + b"9" * 30 + b"}\n" + lines(event("7"))[:-1]
+    )
     assert take(folder, file) == {"accepted": 5, "duplicate": 1, "conflict": 1, "refused": 4, "unrated": 1, "unattributed": 1}
     told = tallyboard("import", file, data=folder)
     assert told.stdout.split("  ")[:4] == ["0 accepted", "6 duplicate", "1 conflict", "4 refused"]
@@ -114,20 +115,30 @@ def test_very_long_lines_are_refused_one_by_one(folder: Path) -> None:
 
 def test_usage_is_the_same_answer_on_the_command_line_and_over_http(server: Server) -> None:
     server.send(event("1"), event("2", "zoë", conversations=7), event("3", "=1+1", time="2026-11-02T03:30:00Z"))
-    for query in ({"first": "2026-10-30", "last": "2026-11-03"}, {"first": "2026-11-01", "last": "2026-11-02", "user": "zoë"},
-                  {"window": "7", "timezone": "Asia/Kathmandu"}, {"first": "2026-11-01", "last": "2026-11-01", "top": "1", "timezone": "America/New_York"}):
-        options = [part for name, value in query.items() for part in (f"--{ {'first': 'from', 'last': 'to'}.get(name, name)}", value)]
+    for query in (
+        {"first": "2026-10-30", "last": "2026-11-03"},
+        {"first": "2026-11-01", "last": "2026-11-02", "user": "zoë"},
+        {"window": "7", "timezone": "Asia/Kathmandu"},
+        {"first": "2026-11-01", "last": "2026-11-01", "top": "1", "timezone": "America/New_York"},
+    ):
+        options = [part for name, value in query.items() for part in (f"--{ {'first': 'from', 'last': 'to'}.get(name, name) }", value)]
         printed = json.loads(tallyboard("usage", *options, "--json", data=server.folder).stdout)
         asked = server.usage(**query)
         del printed["complete_through"], asked["complete_through"]
         assert printed == asked
-    as_csv = server.request("GET", "/api/v1/usage", "read", params={"from": "2026-11-01", "to": "2026-11-02"}, headers={"Accept": "text/csv"})
+    as_csv = server.request(
+        "GET", "/api/v1/usage", "read", params={"from": "2026-11-01", "to": "2026-11-02"}, headers={"Accept": "text/csv"}
+    )
     assert tallyboard("usage", "--from", "2026-11-01", "--to", "2026-11-02", "--csv", data=server.folder).stdout == as_csv.text
     assert "'=1+1" in as_csv.text
 
 
 def test_keys_are_made_listed_and_revoked_beside_a_running_server(server: Server) -> None:
-    made = json.loads(tallyboard("key", "create", "--name", "app", "--scopes", "ingest,read", "--user", "bob", "--expires", 30, "--json", data=server.folder).stdout)
+    made = json.loads(
+        tallyboard(
+            "key", "create", "--name", "app", "--scopes", "ingest,read", "--user", "bob", "--expires", 30, "--json", data=server.folder
+        ).stdout
+    )
     assert made.keys() == {"key", "id"}
     (listed,) = json.loads(tallyboard("key", "list", "--json", data=server.folder).stdout)
     assert (listed["id"], listed["scopes"], listed["user"], listed["valid"]) == (made["id"], ["ingest", "read"], "bob", True)
@@ -173,7 +184,9 @@ def test_rates_are_checked_set_shown_and_applied_to_the_past(folder: Path) -> No
     again = json.loads(tallyboard("rates", "apply", "--since", "2026-11-01", "--json", data=folder).stdout)
     assert (again["changed"], again["units"]) == (0, 0)
     tallyboard("reconcile", data=folder)
-    assert [row[0] for row in sql(folder, "SELECT action FROM audit WHERE action LIKE 'rates.%' ORDER BY audit_id")] == ["rates.set"] * 2 + ["rates.applied"] * 2
+    assert [row[0] for row in sql(folder, "SELECT action FROM audit WHERE action LIKE 'rates.%' ORDER BY audit_id")] == [
+        "rates.set"
+    ] * 2 + ["rates.applied"] * 2
 
 
 @pytest.mark.parametrize(
@@ -209,14 +222,33 @@ def test_reconcile_and_a_zone_change_hold_beyond_fifteen_billion_credits(folder:
 
 @pytest.mark.parametrize(
     "arguments",
-    [("nonsense",), ("usage", "--json", "--csv"), ("import",), ("key", "create"), ("account", "set"), ("serve", "--port", "many"), ("rates", "apply", "--since", "soon"), ("key", "create", "--name", "x", "--scopes", "read", "--expires", "soon")],
+    [
+        ("nonsense",),
+        ("usage", "--json", "--csv"),
+        ("import",),
+        ("key", "create"),
+        ("account", "set"),
+        ("serve", "--port", "many"),
+        ("rates", "apply", "--since", "soon"),
+        ("key", "create", "--name", "x", "--scopes", "read", "--expires", "soon"),
+    ],
     ids=" ".join,
 )
 def test_wrong_usage_ends_with_2(folder: Path, arguments: tuple[str, ...]) -> None:
     assert refused(*arguments, code=2, data=folder)
 
 
-@pytest.mark.parametrize("arguments", [("--window", "8"), ("--from", "2026-11-01"), ("--from", "2026-11-02", "--to", "2026-11-01"), ("--top", "201"), ("--timezone", "Mars/X"), ("--from", "1999-01-01", "--to", "2026-01-01")])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--window", "8"),
+        ("--from", "2026-11-01"),
+        ("--from", "2026-11-02", "--to", "2026-11-01"),
+        ("--top", "201"),
+        ("--timezone", "Mars/X"),
+        ("--from", "1999-01-01", "--to", "2026-01-01"),
+    ],
+)
 def test_a_question_that_makes_no_sense_is_answered_in_words(folder: Path, arguments: tuple[str, ...]) -> None:
     assert refused("usage", *arguments, data=folder).startswith("tallyboard: ")
 
@@ -227,7 +259,9 @@ def test_a_question_that_makes_no_sense_is_answered_in_words(folder: Path, argum
 def test_the_demo_reaches_a_signed_in_page(tmp_path: Path) -> None:
     printed = tmp_path / "printed"
     with printed.open("wb") as out, (tmp_path / "said").open("wb") as err:
-        demo = subprocess.Popen([PROGRAM, "demo", "--no-browser", "--port", "0"], stdout=out, stderr=err, env=environment(TMPDIR=str(tmp_path)))
+        demo = subprocess.Popen(
+            [PROGRAM, "demo", "--no-browser", "--port", "0"], stdout=out, stderr=err, env=environment(TMPDIR=str(tmp_path))
+        )
     try:
         wait_until(lambda: printed.read_text().endswith("\n") or demo.poll() is not None, "the demo prints its link", 60)
         (link,) = printed.read_text().split()

@@ -3,7 +3,7 @@
 Usage: openmeter_client.py URL KEY. Written for the openmeter package, which needs cloudevents 1 and so an environment of its own.
 """
 
-import datetime
+import datetime as dt
 import json
 import sys
 
@@ -22,7 +22,7 @@ def event(id: str, time: str = "2026-11-01T12:00:00+00:00") -> Event:
         specversion="1.0",
         type="ai.usage.recorded",
         subject="alice@example.com",
-        time=datetime.datetime.fromisoformat(time),
+        time=dt.datetime.fromisoformat(time),
         data={"conversations": 1, "model": "gpt-4o"},
     )
 
@@ -36,4 +36,4 @@ try:
     client.events.ingest_event(event("refused", "1970-06-01T12:00:00+00:00"))
 except HttpResponseError as error:
     told["refused"] = error.status_code
-print(json.dumps(told))
+sys.stdout.write(json.dumps(told))

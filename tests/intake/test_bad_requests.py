@@ -9,7 +9,6 @@ from typing import Any
 
 import httpx
 import pytest
-
 from tests.conftest import Server, event
 
 ONE = "application/cloudevents+json"
@@ -280,7 +279,16 @@ def test_a_chunked_body_beyond_the_limit_is_refused(unmoved_server: Server) -> N
 
 @pytest.mark.parametrize(
     "authorization",
-    ["", "Bearer", "Basic dXNlcjpwYXNz", "tb_without_a_word_before", "Bearer tb_unknown", "Bearer om_token", b"Bearer tb_\xff\xfe", "Bearer tb_" + "x" * 9_000],
+    [
+        "",
+        "Bearer",
+        "Basic dXNlcjpwYXNz",
+        "tb_without_a_word_before",
+        "Bearer tb_unknown",
+        "Bearer om_token",
+        b"Bearer tb_\xff\xfe",
+        "Bearer tb_" + "x" * 9_000,
+    ],
     ids=["missing", "empty", "Basic", "bare", "unknown", "of another kind", "not ASCII", "very long"],
 )
 def test_without_a_key_in_use_nobody_gets_in(unmoved_server: Server, authorization: str | bytes) -> None:
@@ -318,4 +326,3 @@ def test_every_refusal_of_a_batch_is_listed(unmoved_server: Server) -> None:
 def test_after_all_of_it_the_server_takes_good_events_and_made_no_mistake(shared_server: Server) -> None:
     assert '"mistake"' not in shared_server.log
     assert shared_server.send(event("good"))["accepted"] == 1
-

@@ -14,7 +14,6 @@ import pytest
 import requests
 from cloudevents.core.bindings import http
 from cloudevents.core.v1.event import CloudEvent
-
 from tests.conftest import DATA, Server, environment
 
 ROOT = Path(__file__).parents[2]

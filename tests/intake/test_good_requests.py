@@ -9,7 +9,6 @@ from typing import Any
 
 import httpx
 import pytest
-
 from tests.conftest import Server, event
 
 ONE = "application/cloudevents+json"
@@ -51,7 +50,13 @@ def test_an_empty_batch_is_fine(shared_server: Server) -> None:
 
 
 def test_binary_mode_takes_attributes_from_headers(shared_server: Server) -> None:
-    headers = {"ce_specversion": "1.0", "ce_id": "b1", "ce_source": "/svc/chat", "ce_type": "ai.usage.recorded", "ce_time": "2026-11-01T05:00:00Z"}
+    headers = {
+        "ce_specversion": "1.0",
+        "ce_id": "b1",
+        "ce_source": "/svc/chat",
+        "ce_type": "ai.usage.recorded",
+        "ce_time": "2026-11-01T05:00:00Z",
+    }
     answer = post(shared_server, {"conversations": 2}, "application/json", **headers, ce_subject="zo%C3%AB%20%E2%82%AC", ce_credits="3")
     assert answer.status_code == 204
     assert units_of(shared_server, "zoë €") == 2 * CONVERSATION
@@ -78,12 +83,16 @@ def test_a_body_may_be_gzip_or_chunked_or_both(shared_server: Server) -> None:
             yield content[start : start + 7]
 
     assert post(shared_server, pieces(json.dumps(event("chunked", "packed")).encode())).status_code == 204
-    assert post(shared_server, pieces(gzip.compress(json.dumps(event("both", "packed")).encode())), content_encoding="gzip").status_code == 204
+    assert (
+        post(shared_server, pieces(gzip.compress(json.dumps(event("both", "packed")).encode())), content_encoding="gzip").status_code == 204
+    )
     assert units_of(shared_server, "packed") == 4 * CONVERSATION
 
 
 def test_a_large_batch_is_taken(shared_server: Server) -> None:
-    answer = post(shared_server, [event(f"large {number}", f"large {number % 7}") for number in range(10_000)], MANY, Prefer="return=representation")
+    answer = post(
+        shared_server, [event(f"large {number}", f"large {number % 7}") for number in range(10_000)], MANY, Prefer="return=representation"
+    )
     assert answer.json() == {"accepted": 10_000, "duplicate": 0, "conflict": 0, "refused": []}
 
 
@@ -111,7 +120,7 @@ def test_a_key_written_otherwise_is_the_same_event(shared_server: Server) -> Non
 
 def test_the_same_id_from_another_source_is_another_event(shared_server: Server) -> None:
     pairs = [("/a", "bc"), ("/ab", "c"), ("/a", "c"), ("/ab", "bc")]
-    batch = [{**event(id, "pairs"), "source": source} for source, id in pairs]
+    batch = [{**event(name, "pairs"), "source": source} for source, name in pairs]
     assert post(shared_server, batch, MANY, Prefer="return=representation").json()["accepted"] == 4
 
 
@@ -144,7 +153,12 @@ def test_a_bound_key_overrides_the_subject(shared_server: Server) -> None:
 
 
 def test_usage_without_a_user_or_a_meter_is_kept_and_counted(server: Server) -> None:
-    batch = [event("nobody", None), event("empty", ""), {**event("unmetered", "someone"), "type": "something.else"}, event("unknown", "someone", tokens=5)]
+    batch = [
+        event("nobody", None),
+        event("empty", ""),
+        {**event("unmetered", "someone"), "type": "something.else"},
+        event("unknown", "someone", tokens=5),
+    ]
     assert server.send(*batch)["accepted"] == 4
     assert units_of(server, "unattributed") == 2 * CONVERSATION
     shown = {user["user"]: user["units"] for user in server.usage(first="2026-11-01", last="2026-11-01")["users"]}

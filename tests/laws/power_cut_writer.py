@@ -32,7 +32,9 @@ number = 0
 with Path(notes_path).open("w", buffering=1) as notes:
     while True:
         ids = [f"{number}-{place}" for place in range(BATCH_EVENTS)]
-        events = [CloudEvent("1.0", id, "/power", "ai.usage.recorded", "alice", "2026-11-01T12:00:00Z", {"conversations": 1}) for id in ids]
+        events = [
+            CloudEvent("1.0", name, "/power", "ai.usage.recorded", "alice", "2026-11-01T12:00:00Z", {"conversations": 1}) for name in ids
+        ]
         entries = accept(events, Sender(), charger, clock.now_us()).entries
         assert ledger.append(Batch(accounts.FIRST_ACCOUNT_ID, entries, clock.now_us(), "test")).result().accepted == BATCH_EVENTS
         notes.write(" ".join(ids) + "\n")

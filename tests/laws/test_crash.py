@@ -8,7 +8,6 @@ from collections import Counter
 from typing import Any
 
 import httpx
-
 from tests.conftest import Server, event, tallyboard, wait_until
 
 KILLS = 20
@@ -48,8 +47,13 @@ class Client(threading.Thread):
         again = self._random.sample(known, min(len(known), self._random.randrange(3)))
         ids = [f"{self._number}-{self.batches}-{place}" for place in range(self._random.choice((1, 1, 3, 40, 400)))]
         return again + [
-            event(id, self._random.choice(USERS), conversations=1 + place % 9, time=f"2026-1{place % 2}-0{1 + place % 9}T{place % 24:02}:59:59.999Z")
-            for place, id in enumerate(ids)
+            event(
+                name,
+                self._random.choice(USERS),
+                conversations=1 + place % 9,
+                time=f"2026-1{place % 2}-0{1 + place % 9}T{place % 24:02}:59:59.999Z",
+            )
+            for place, name in enumerate(ids)
         ]
 
     def _send(self, http: httpx.Client, batch: list[dict[str, Any]]) -> bool:
@@ -90,7 +94,10 @@ def test_twenty_kills_during_intake_lose_and_double_nothing(folder: Any) -> None
             client.start()
         for _ in range(KILLS):
             enough = sum(client.batches for client in clients) + chance.randrange(1, 60)
-            wait_until(lambda enough=enough: sum(client.batches for client in clients) >= enough or _mistakes(clients) != [], "batches are acknowledged")
+            wait_until(
+                lambda enough=enough: sum(client.batches for client in clients) >= enough or _mistakes(clients) != [],
+                "batches are acknowledged",
+            )
             server.crash()
         for client in clients:
             client.ending.set()
@@ -99,7 +106,7 @@ def test_twenty_kills_during_intake_lose_and_double_nothing(folder: Any) -> None
             assert not client.is_alive()
         assert _mistakes(clients) == []
         assert sum(client.sent_again for client in clients) >= KILLS  # The kills hit requests that were under way.
-        _check(server, {id: each for client in clients for id, each in client.acknowledged.items()})
+        _check(server, {name: each for client in clients for name, each in client.acknowledged.items()})
     finally:
         server.kill()
         server.client.close()
@@ -107,7 +114,7 @@ def test_twenty_kills_during_intake_lose_and_double_nothing(folder: Any) -> None
 
 def _check(server: Server, acknowledged: dict[str, dict[str, Any]]) -> None:
     database = sqlite3.connect(server.folder / "tallyboard.db")
-    stored = Counter(id for (id,) in database.execute("SELECT id FROM event"))
+    stored = Counter(name for (name,) in database.execute("SELECT id FROM event"))
     database.close()
     assert stored == Counter(acknowledged.keys())
     expected: Counter[str] = Counter()

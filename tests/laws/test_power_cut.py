@@ -16,9 +16,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from tests.conftest import environment, wait_until
 
 from tallyboard.ledger import rollups, sqlite
-from tests.conftest import environment, wait_until
 
 ROUNDS = 4
 DISK_BYTES = 96 * 1024 * 1024
@@ -64,7 +64,10 @@ def _cut(folder: Path, synchronous: str, round_: int) -> tuple[set[str], set[str
         line = [sys.executable, str(WRITER), str(mounted / "data"), synchronous, str(notes)]
         with subprocess.Popen(line, stdin=subprocess.DEVNULL, env=environment()) as writer:
             try:
-                wait_until(lambda: writer.poll() is not None or (notes.exists() and notes.read_bytes().count(b"\n") >= enough), "batches are written")
+                wait_until(
+                    lambda: writer.poll() is not None or (notes.exists() and notes.read_bytes().count(b"\n") >= enough),
+                    "batches are written",
+                )
                 writer.send_signal(signal.SIGSTOP)
                 _, status = os.waitpid(writer.pid, os.WUNTRACED)
                 assert os.WIFSTOPPED(status)
@@ -93,7 +96,7 @@ def _stored(data: Path) -> set[str]:
                 assert rollups.reconcile(session, 1) == []
             lines = session.all("SELECT id FROM event")
         assert len(set(lines)) == len(lines)
-        return {id for (id,) in lines}
+        return {name for (name,) in lines}
     finally:
         engine.close()
 

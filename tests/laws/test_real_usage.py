@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from tests.conftest import DATA, PROGRAM, Server, environment, read_json, serving, tallyboard
 
 FILES = ("ai-commits", "aider-2024-08_2025-02", "azure2023-code", "entire-claude-code", "servegen-small")
@@ -136,7 +135,10 @@ def test_two_processes_at_once_count_every_event_once(tmp_path: Path) -> None:
     together, alone = tmp_path / "together", tmp_path / "alone"
     importers = [
         subprocess.Popen(
-            [PROGRAM, "import", tmp_path / file, "--json", "--data", together], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment()
+            [PROGRAM, "import", tmp_path / file, "--json", "--data", together],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=environment(),
         )
         for file in ("first.ndjson", "second.ndjson")
     ]

@@ -69,7 +69,9 @@ class Account:
         """Events through the real intake."""
         first = len(self.events)
         items = [
-            CloudEvent("1.0", f"{first + offset}", "/zones", "ai.usage.recorded", user, days.instant(us).isoformat(), {"conversations": amount})
+            CloudEvent(
+                "1.0", f"{first + offset}", "/zones", "ai.usage.recorded", user, days.instant(us).isoformat(), {"conversations": amount}
+            )
             for offset, (user, us, amount) in enumerate(events)
         ]
         accepted = accept(items, Sender(), self.app.charger(ACCOUNT), NOW_US)
@@ -106,7 +108,9 @@ class Account:
             by_user[user][local(us, zone).date()] += amount * CONVERSATION
         listed = SPAN.days()
         ranked = sorted(by_user.items(), key=lambda line: (-sum(line[1].values()), line[0].encode()))
-        assert [(user.user, user.days) for user in report.users] == [(user, tuple(units[day] for day in listed)) for user, units in ranked[:3]]
+        assert [(user.user, user.days) for user in report.users] == [
+            (user, tuple(units[day] for day in listed)) for user, units in ranked[:3]
+        ]
         assert report.others.days == tuple(sum(units[day] for _, units in ranked[3:]) for day in listed)
         assert report.others.users == len(ranked[3:])
         assert [day.units for day in report.days] == [sum(units[day] for units in by_user.values()) for day in listed]

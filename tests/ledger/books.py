@@ -44,10 +44,10 @@ def open_ledger(folder: Path) -> Writer:
 def batch(account_id: int, sent: Sequence[Sent], may_adjust: bool = False) -> Batch:
     """Events through the real intake."""
     items = []
-    for source, id, user, amount in sent:
+    for source, name, user, amount in sent:
         data = {"conversations": amount, **({"reason": "counted twice"} if amount < 0 else {})}
-        time = days.instant(AT_US + 1_000_000 * (len(id) + abs(hash_of(id)) % 5_000)).isoformat()
-        items.append(CloudEvent("1.0", id, source, "ai.usage.recorded", user, time, data))
+        time = days.instant(AT_US + 1_000_000 * (len(name) + abs(hash_of(name)) % 5_000)).isoformat()
+        items.append(CloudEvent("1.0", name, source, "ai.usage.recorded", user, time, data))
     accepted = accept(items, Sender(may_adjust=may_adjust), CHARGER, NOW_US)
     assert not accepted.refused, accepted.refused
     return Batch(account_id, accepted.entries, NOW_US, "test")
@@ -67,10 +67,10 @@ class Books:
     def expect(self, account_id: int, sent: Sequence[Sent]) -> Outcome:
         """Enter a batch; what the ledger must answer."""
         found: Counter[str] = Counter()
-        for source, id, user, amount in sent:
-            known = self.events.get((account_id, source, id))
+        for source, name, user, amount in sent:
+            known = self.events.get((account_id, source, name))
             if known is None:
-                self.events[account_id, source, id] = (user, amount)
+                self.events[account_id, source, name] = (user, amount)
             found["accepted" if known is None else "duplicate" if known == (user, amount) else "conflict"] += 1
         return Outcome(found["accepted"], found["duplicate"], found["conflict"])
 

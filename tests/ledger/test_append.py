@@ -16,8 +16,12 @@ from tallyboard.ledger.writer import Writer
 from tests.ledger.books import CONTOSO, CONVERSATION, NORTHWIND, Books, Sent, batch, open_ledger, result
 
 # Few values, so that duplicates, conflicts and the same ids and users in both accounts are common.
-SENT = st.tuples(st.sampled_from(["/a", "/ab"]), st.sampled_from(["", "b", "c"]).flatmap(lambda head: st.integers(0, 12).map(lambda n: f"{head}{n}")),
-                 st.sampled_from(["alice", "bob", "charlie"]), st.integers(1, 2))
+SENT = st.tuples(
+    st.sampled_from(["/a", "/ab"]),
+    st.sampled_from(["", "b", "c"]).flatmap(lambda head: st.integers(0, 12).map(lambda n: f"{head}{n}")),
+    st.sampled_from(["alice", "bob", "charlie"]),
+    st.integers(1, 2),
+)
 BATCHES = st.lists(st.tuples(st.sampled_from([NORTHWIND, CONTOSO]), st.lists(SENT, max_size=12)), min_size=1, max_size=12)
 
 
@@ -65,8 +69,8 @@ def test_two_processes_beside_each_other_count_every_event_once(folder: Path, mo
 
     def send(ledger: Writer, seed: int) -> None:
         shuffled = Random(seed).sample(sent, len(sent))
-        for start in range(0, len(shuffled), 15):
-            outcomes.append(result(ledger.append(batch(NORTHWIND, shuffled[start : start + 15]))))
+        parts = (shuffled[start : start + 15] for start in range(0, len(shuffled), 15))
+        outcomes.extend(result(ledger.append(batch(NORTHWIND, part))) for part in parts)
 
     threads = [threading.Thread(target=send, args=(ledger, seed)) for seed, ledger in enumerate((first, second))]
     for thread in threads:

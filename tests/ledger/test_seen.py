@@ -32,8 +32,8 @@ def test_a_full_shelf_is_looked_up_in_vain_less_than_once_in_a_hundred_times() -
 
 
 def test_keys_stand_for_pairs_and_no_two_pairs_meet() -> None:
-    pairs = [(source, id) for source in ("", "a", "ab", "a:", "1:a", "é") for id in ("", "a", "b", ":a", "ba", "é")]
-    assert len({event_key(source, id) for source, id in pairs}) == len(pairs)
+    pairs = [(source, name) for source in ("", "a", "ab", "a:", "1:a", "é") for name in ("", "a", "b", ":a", "ba", "é")]
+    assert len({event_key(source, name) for source, name in pairs}) == len(pairs)
 
 
 @pytest.mark.parametrize("restart", [False, True])
@@ -53,7 +53,7 @@ def test_every_event_of_thirty_shelves_is_found_again(folder: Path, monkeypatch:
         assert session.one("SELECT count(*) FROM seen_filter WHERE account_id = 1") == (4,)
     for _ in range(40):
         part = chance.sample(sent, 30)
-        changed = [(source, id, user, 2) for source, id, user, _ in part]
+        changed = [(source, name, user, 2) for source, name, user, _ in part]
         assert result(ledger.append(batch(NORTHWIND, part))) == Outcome(duplicate=30)
         assert result(ledger.append(batch(NORTHWIND, changed))) == Outcome(conflict=30)
     books.expect(NORTHWIND, sent)

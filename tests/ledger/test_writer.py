@@ -4,6 +4,7 @@ import sqlite3
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Self
 
 import pytest
 
@@ -33,7 +34,7 @@ class Blocked:
         self._future = ledger.change(lambda _: (started.set(), self._released.wait(30)))
         assert started.wait(30)
 
-    def __enter__(self) -> "Blocked":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -97,7 +98,12 @@ def test_a_batch_beyond_what_a_cell_holds_does_not_fail_its_neighbours(ledger: W
 def test_a_cell_takes_what_fits_exactly_and_gives_it_back(ledger: Writer) -> None:
     """Day totals are cells too; corrections make room again."""
     books = Books()
-    for sent in (some("up", 15, BILLION_CREDITS), some("down", 15, -BILLION_CREDITS), some("below", 15, -BILLION_CREDITS), some("again", 15, BILLION_CREDITS)):
+    for sent in (
+        some("up", 15, BILLION_CREDITS),
+        some("down", 15, -BILLION_CREDITS),
+        some("below", 15, -BILLION_CREDITS),
+        some("again", 15, BILLION_CREDITS),
+    ):
         assert result(ledger.append(batch(NORTHWIND, sent, may_adjust=True))) == books.expect(NORTHWIND, sent)
         books.check(ledger)
 
@@ -139,7 +145,9 @@ def test_an_empty_batch_is_done_at_once(ledger: Writer) -> None:
         assert ledger.append(batch(NORTHWIND, [])).result(0) == Outcome()
 
 
-def test_a_database_that_another_process_locks_for_long_is_unavailable_and_then_works(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_database_that_another_process_locks_for_long_is_unavailable_and_then_works(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(sqlite, "BUSY_SECONDS", 0.2)
     ledger = open_ledger(folder)
     other = sqlite3.connect(folder / sqlite.FILE_NAME, isolation_level=None)

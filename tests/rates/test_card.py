@@ -7,12 +7,12 @@ from importlib import resources
 from pathlib import Path
 
 import pytest
+from tests.conftest import PROGRAM, environment
 
 from tallyboard import days
 from tallyboard.credits import UNITS_PER_CREDIT
 from tallyboard.rates import card
 from tallyboard.rates.card import CardError
-from tests.conftest import PROGRAM, environment
 
 HEAD = '[[meters]]\nname = "a"\ntype = "t"\nvalue = "v"\n'
 GOOD = HEAD + "rates = [{ per_credit = 600 }]\n"
@@ -54,7 +54,16 @@ def test_the_example_of_tokens_can_be_read_and_prices_every_class_once() -> None
 
 @pytest.mark.parametrize(
     ("written", "exact"),
-    [("600", "600"), ("0.2", "1/5"), ("1e6", "1000000"), ('"1/3"', "1/3"), ('"0.1"', "1/10"), ("1_000", "1000"), ("0.1e-3", "1/10000"), ('"1000000/3"', "1000000/3")],
+    [
+        ("600", "600"),
+        ("0.2", "1/5"),
+        ("1e6", "1000000"),
+        ('"1/3"', "1/3"),
+        ('"0.1"', "1/10"),
+        ("1_000", "1000"),
+        ("0.1e-3", "1/10000"),
+        ('"1000000/3"', "1000000/3"),
+    ],
 )
 def test_rates_are_read_exactly(written: str, exact: str) -> None:
     (meter,) = card.read(HEAD + f"rates = [{{ per_credit = {written} }}]").meters
@@ -128,7 +137,9 @@ def test_a_mistake_is_named_with_its_line(name: str) -> None:
 def test_a_huge_exponent_is_refused_in_no_time(tmp_path: Path, written: str) -> None:
     """In a process of its own, because it may need all memory and all day."""
     (tmp_path / "card.toml").write_text(HEAD + f"rates = [{{ per_credit = {written} }}]\n")
-    done = subprocess.run([PROGRAM, "rates", "check", tmp_path / "card.toml"], capture_output=True, timeout=8, check=False, env=environment())
+    done = subprocess.run(
+        [PROGRAM, "rates", "check", tmp_path / "card.toml"], capture_output=True, timeout=8, check=False, env=environment()
+    )
     assert done.returncode == 1
     assert b"card.toml:5: meter 1: per_credit must be" in done.stdout
 

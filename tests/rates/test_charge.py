@@ -99,7 +99,9 @@ def test_a_rate_holds_from_its_day_on() -> None:
 
 def test_the_first_meter_whose_glob_matches_charges_the_field() -> None:
     found = charger(
-        meter("small", 100, "tokens", 'models = ["*mini*", "haiku-?"]'), meter("gpt", 10, "tokens", 'models = "gpt-[45]*"'), meter("rest", 1, "tokens")
+        meter("small", 100, "tokens", 'models = ["*mini*", "haiku-?"]'),
+        meter("gpt", 10, "tokens", 'models = "gpt-[45]*"'),
+        meter("rest", 1, "tokens"),
     )
     by_model = {"gpt-5-mini": 100, "haiku-3": 100, "haiku-35": 1, "gpt-5": 10, "gpt-3": 1, "GPT-5": 1, "": 1}
     assert {model: UNITS_PER_CREDIT // units(found, {"tokens": 1}, model) for model in by_model} == by_model
@@ -123,7 +125,20 @@ def test_negative_quantities_are_marked_also_where_the_sum_is_not() -> None:
 
 @pytest.mark.parametrize(
     "quantity",
-    ["5", True, False, [1], {"value": 1}, 10**15 + 1, -(10**15) - 1, Decimal("1e16"), Decimal("1e400"), Decimal("1e-10"), Decimal("0.1234567891"), Decimal("Infinity")],
+    [
+        "5",
+        True,
+        False,
+        [1],
+        {"value": 1},
+        10**15 + 1,
+        -(10**15) - 1,
+        Decimal("1e16"),
+        Decimal("1e400"),
+        Decimal("1e-10"),
+        Decimal("0.1234567891"),
+        Decimal("Infinity"),
+    ],
 )
 def test_a_metered_field_that_is_no_usable_number_is_named(quantity: object) -> None:
     with pytest.raises(BadQuantity, match=r"data\.conversations"):

@@ -15,7 +15,6 @@ from tallyboard.web import metrics, problems, security
 from tallyboard.web.api import operations, usage, users
 from tallyboard.web.lane import with_lane
 from tallyboard.web.pages import render, routes
-from tallyboard.web.problems import Problem
 
 ROUTES = [
     routes.get_root,
@@ -53,17 +52,15 @@ def create(app: App) -> ASGIApp:
 
 def _answer_problem(request: Request[None, None, State], error: Exception) -> Response[bytes]:
     if isinstance(error, HTTPException):
-        problem = problems.with_status(error.status_code, error.detail or "The request cannot be answered.")
+        nowhere = "Nothing is found at this address." if error.status_code == 404 else ""
+        problem = problems.with_status(error.status_code, nowhere or error.detail or "The request cannot be answered.")
     else:
         problem = problems.of(error)
     metrics.log_trouble(error, problem.status)
-    return _answer(request.url.path, problem)
-
-
-def _answer(path: str, problem: Problem) -> Response[bytes]:
+    path = request.url.path
     headers = {"Cache-Control": "no-store", **problem.headers}
     if path == "/" or path.startswith(_PAGE_PREFIXES):
-        return Response(routes.error_page(problem), status_code=problem.status, media_type=MediaType.HTML, headers=headers)
+        return Response(routes.error_page(request, problem), status_code=problem.status, media_type=MediaType.HTML, headers=headers)
     return Response(problem.body(), status_code=problem.status, media_type=problems.MEDIA_TYPE, headers=headers)
 
 

@@ -114,9 +114,19 @@ def get_usage_csv(request: Ask, window: str = "", day: str = "", user: str = "")
     return Stream(export.csv_text(report), media_type=export.CSV_TYPE, headers=headers)
 
 
-def error_page(problem: Problem) -> bytes:
-    """A problem as a page."""
-    return render.html("error.html", status=problem.status, title=problem.title, detail=problem.detail, way_on=("/usage", "Credit Usage"))
+def error_page(request: Ask, problem: Problem) -> bytes:
+    """A problem as a page; who may not see the pages of this account can leave it."""
+    app: App = request.app.state.app
+    secret = request.cookies.get(security.cookie_name(app), "")
+    csrf_token = security.form_token(secret) if problem.status == 403 and secret else ""
+    return render.html(
+        "error.html",
+        status=problem.status,
+        title=problem.title,
+        detail=problem.detail,
+        way_on=("/usage", "Credit Usage"),
+        csrf_token=csrf_token,
+    )
 
 
 def _overview(app: App, account_id: int, view: View, now_us: int) -> Overview:
