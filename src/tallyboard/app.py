@@ -106,14 +106,8 @@ class App:
         while not self._closing.wait(HOUSEKEEPING_SECONDS):
             try:
                 with self.ledger.reading() as session:
-                    behind = session.all(
-                        """
-                        SELECT account_id FROM account WHERE days_version < zone_version
-                        OR EXISTS (SELECT 1 FROM day_total WHERE day_total.account_id = account.account_id
-                                   AND day_total.zone_version < account.zone_version)
-                        """
-                    )
-                for (account_id,) in behind:
+                    behind = rollups.left_to_do(session)
+                for account_id in behind:
                     while not self._closing.is_set() and self.rebuild_days(account_id).result():
                         pass
             except Unavailable:

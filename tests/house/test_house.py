@@ -59,6 +59,18 @@ def test_only_the_clock_reads_the_time() -> None:
     assert found == ["src/tallyboard/cli/doctor.py", "src/tallyboard/clock.py"]
 
 
+def test_pages_and_commands_hold_no_sql() -> None:
+    statement = re.compile(r"^\s*(SELECT|INSERT|UPDATE|DELETE|PRAGMA)\b")
+    found = [
+        f"{path.name}:{node.lineno}"
+        for path in SOURCES
+        if path.parts[-2] == "cli" or "web" in path.parts or path.name == "app.py"
+        for node in ast.walk(ast.parse(path.read_text()))
+        if statement.match(_literal(node))
+    ]
+    assert not found
+
+
 def test_every_statement_about_an_account_names_it() -> None:
     """Law 7. Statements are the string literals that read or write a table of accounts."""
     loose = []
@@ -94,7 +106,7 @@ def test_every_scope_is_documented(scope: Scope) -> None:
     assert f"`{scope}`" in (ROOT / "docs" / "api.md").read_text()
 
 
-@pytest.mark.parametrize("route", [route for route in ROUTES if route.include_in_schema is not False], ids=lambda route: str(route.fn))
+@pytest.mark.parametrize("route", [route for route in ROUTES if route.include_in_schema is not False], ids=lambda route: route.fn.__name__)
 def test_every_route_of_the_api_is_documented(route: object) -> None:
     (path,) = route.paths  # type: ignore[attr-defined]
     shown = re.sub(r"\{[^}]*\}", "{key}", path.removeprefix("/api/v1"))

@@ -32,7 +32,7 @@ def test_a_share_has_one_decimal_below_ten_percent_and_none_above(part: int, who
     assert figures.share(part, whole) == text
 
 
-@pytest.mark.parametrize(("units", "against", "text"), [(22, 10, "2.2×"), (0, 10, "0.0×"), (999, 10, "100×"), (5, 0, "–")])
+@pytest.mark.parametrize(("units", "against", "text"), [(22, 10, "2.2×"), (0, 10, "0×"), (999, 10, "100×"), (5, 0, "–")])
 def test_a_ratio_says_how_many_times(units: int, against: int, text: str) -> None:
     assert figures.ratio(units, against) == text
 

@@ -2,7 +2,6 @@
 
 import shutil
 import socket
-import sqlite3
 import tempfile
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -12,8 +11,9 @@ import typer
 from msgspec import Struct
 
 from tallyboard import clock, days, settings
-from tallyboard.cli.options import ACCOUNT_ID, Data, Json, print_json
+from tallyboard.cli.options import Data, Json, print_json
 from tallyboard.cli.serving import Port
+from tallyboard.errors import Unavailable
 from tallyboard.ledger import sqlite
 from tallyboard.web.pages.render import ASSETS
 
@@ -55,6 +55,8 @@ def examine(chosen: settings.Settings) -> Iterator[Finding]:
 
 def _folder(folder: Path) -> Finding:
     existing = _nearest(folder)
+    if not existing.is_dir():
+        return Finding(False, "data folder", f"{existing} is not a folder; choose another with --data")
     try:
         with tempfile.TemporaryFile(dir=existing) as probe:
             probe.write(b"x")
@@ -75,25 +77,19 @@ def _disk(folder: Path) -> Finding:
 
 
 def _database(folder: Path) -> Iterator[Finding]:
-    path = folder / sqlite.FILE_NAME
-    if not path.exists():
+    try:
+        condition = sqlite.inspect(folder)
+    except Unavailable as error:
+        yield Finding(False, "database", f"{error}; restore it from a backup")
+        return
+    if condition is None:
         yield Finding(True, "database", "there is none yet; the first start makes it")
         return
-    try:
-        connection = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, timeout=5)
-        try:
-            (version,) = connection.execute("SELECT max(version) FROM schema_version").fetchone()
-            yield _schema(version or 0)
-            (latest,) = connection.execute("SELECT max(set_us) FROM rate_card WHERE account_id = ?", (ACCOUNT_ID,)).fetchone()
-            yield _time_of(latest)
-            (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
-        finally:
-            connection.close()
-    except sqlite3.Error as error:
-        yield Finding(False, "database", f"{path} cannot be read ({error}); restore it from a backup")
-        return
-    told = f"{path} is whole" if verdict == "ok" else f"{path} is damaged ({verdict}); restore it from a backup"
-    yield Finding(verdict == "ok", "database", told)
+    yield _schema(condition.schema)
+    yield _time_of(condition.latest_us)
+    whole = condition.verdict == "ok"
+    told = "is whole" if whole else f"is damaged ({condition.verdict}); restore it from a backup"
+    yield Finding(whole, "database", f"{folder / sqlite.FILE_NAME} {told}")
 
 
 def _schema(version: int) -> Finding:
@@ -144,7 +140,7 @@ def _assets() -> Finding:
 
 
 def _nearest(folder: Path) -> Path:
-    """The folder, or the nearest one above it that exists."""
+    """The path, or the nearest one above it that exists."""
     while not folder.exists() and folder != folder.parent:
         folder = folder.parent
-    return folder if folder.is_dir() else folder.parent
+    return folder

@@ -12,9 +12,7 @@ def reconcile(data: Data = None, as_json: Json = False) -> None:
     """Compare every rollup with the events. Exits with 0 where all agree to the unit, else with 1."""
     with open_app(data) as app, talk.status("Adding up every event…"), app.ledger.reading() as session:
         found = rollups.reconcile(session, ACCOUNT_ID)
-        events, units = session.one(
-            "SELECT count(*), coalesce(sum(units), 0) FROM event WHERE account_id = :account", account=ACCOUNT_ID
-        ) or (0, 0)
+        events, units = rollups.totals(session, ACCOUNT_ID)
     if as_json:
         print_json({"events": events, "units": units, "differences": found})
     else:

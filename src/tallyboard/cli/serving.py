@@ -19,8 +19,9 @@ from tallyboard.cli.options import ACCOUNT_ID, ACTOR, Data, talk
 from tallyboard.errors import Invalid
 from tallyboard.intake.accept import Sender, accept
 from tallyboard.intake.cloudevents import CloudEvent
+from tallyboard.ledger import rollups
 from tallyboard.ledger.contract import Batch
-from tallyboard.people import accounts, directory
+from tallyboard.people import accounts, directory, members
 
 Port = Annotated[int | None, typer.Option(help="The port to listen on. [default: 8321]", show_default=False)]
 Host = Annotated[str | None, typer.Option(help="The address to listen on. [default: 127.0.0.1]", show_default=False)]
@@ -74,7 +75,7 @@ def demo_command(
 
 def _nobody_signed_in(app: App) -> bool:
     with app.ledger.reading() as session:
-        return session.one("SELECT 1 FROM sign_in_link WHERE used_us IS NOT NULL LIMIT 1") is None
+        return not members.anybody_signed_in(session)
 
 
 @contextmanager
@@ -91,7 +92,7 @@ def _fill(app: App) -> None:
     now_us = clock.now_us()
     with app.ledger.writing() as session:
         account = accounts.of(session, ACCOUNT_ID)
-        if account.name != demo.ACCOUNT and session.one("SELECT 1 FROM event WHERE account_id = :account LIMIT 1", account=ACCOUNT_ID):
+        if account.name != demo.ACCOUNT and rollups.totals(session, ACCOUNT_ID) != (0, 0):
             raise Invalid(f"{app.settings.data} holds usage that is not the demo's; choose another folder with --data")
         accounts.change(session, ACCOUNT_ID, ACTOR, now_us, name=demo.ACCOUNT, timezone=demo.TIMEZONE)
         for persona in demo.personas(Random(demo.SEED)):

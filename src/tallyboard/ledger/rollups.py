@@ -109,6 +109,31 @@ def reconcile(session: Session, account_id: int) -> list[Difference]:
     return found
 
 
+def totals(session: Session, account_id: int) -> tuple[int, int]:
+    """How many events there are and the units of all together, summed in two halves that cannot overflow."""
+    line = session.one(
+        """
+        SELECT count(*), coalesce(sum(units >> 32), 0), coalesce(sum(units & 4294967295), 0) FROM event
+        WHERE account_id = :account_id
+        """,
+        account_id=account_id,
+    )
+    events, high, low = line or (0, 0, 0)
+    return events, (high << 32) + low
+
+
+def left_to_do(session: Session) -> list[int]:
+    """The accounts whose days are to be rebuilt, or were and left the old ones to sweep."""
+    lines = session.all(
+        """
+        SELECT account_id FROM account WHERE days_version < zone_version
+        OR EXISTS (SELECT 1 FROM day_total WHERE day_total.account_id = account.account_id
+                   AND day_total.zone_version < account.zone_version)
+        """
+    )
+    return [account_id for (account_id,) in lines]
+
+
 def edges_text(span: DayRange, zone: ZoneInfo) -> str:
     """The days of a range with the slots they begin and end at, for the fragment $day_edges."""
     numbers = [days.to_number(day) for day in span.days()]

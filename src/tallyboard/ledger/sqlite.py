@@ -8,11 +8,13 @@ import re
 import sqlite3
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from functools import lru_cache
 from importlib import resources
 from pathlib import Path
 from queue import Empty, LifoQueue
+
+from msgspec import Struct
 
 from tallyboard.errors import CellFull, Unavailable
 from tallyboard.ledger.contract import Line, Value
@@ -185,6 +187,29 @@ def migrate(engine: SqliteEngine) -> int:
             for statement in files[version].split(";\n"):
                 session.run(statement)
             session.run("INSERT INTO schema_version (version) VALUES (:version)", version=version + 1)
+
+
+class Condition(Struct, frozen=True):
+    """What a database file looks like from outside: its schema, when it was last written to by a command, SQLite's verdict."""
+
+    schema: int
+    latest_us: int | None
+    verdict: str
+
+
+def inspect(folder: Path) -> Condition | None:
+    """Look at a data folder's file without changing it; None where there is none, Unavailable where it cannot be read."""
+    path = folder / FILE_NAME
+    if not path.exists():
+        return None
+    try:
+        with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, timeout=BUSY_SECONDS)) as connection:
+            (schema,) = connection.execute("SELECT max(version) FROM schema_version").fetchone()
+            (latest_us,) = connection.execute("SELECT max(set_us) FROM rate_card WHERE account_id > 0").fetchone()
+            (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+            return Condition(schema or 0, latest_us, verdict)
+    except sqlite3.Error as error:
+        raise Unavailable(f"{path} cannot be read ({error})") from error
 
 
 def migrations() -> list[str]:

@@ -48,6 +48,17 @@ def of(session: Session, account_id: int) -> Account:
     return Account(*line)
 
 
+def state(session: Session, account_id: int, now_us: int) -> str:
+    """What a page of the account depends on, as a short text: it differs when the page may."""
+    line = session.one(
+        "SELECT revision, zone_version, days_version, timezone FROM account WHERE account_id = :account_id", account_id=account_id
+    )
+    assert line is not None
+    revision, zone_version, days_version, timezone = line
+    today = days.to_number(days.today(now_us, days.zone(timezone)))
+    return f"{revision}-{zone_version}-{int(days_version == zone_version)}-{today}"
+
+
 def change(session: Session, account_id: int, actor: str, now_us: int, *, name: str | None = None, timezone: str | None = None) -> Account:
     """Rename the account or change its zone, and note what was changed."""
     before = of(session, account_id)

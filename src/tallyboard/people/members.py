@@ -118,6 +118,11 @@ def recognize(session: Session, session_secret: str, now_us: int) -> Member | No
     return _read(line) if line else None
 
 
+def anybody_signed_in(session: Session) -> bool:
+    """Whether a sign-in link has ever been used."""
+    return session.one("SELECT 1 FROM sign_in_link WHERE used_us IS NOT NULL LIMIT 1") is not None
+
+
 def sign_out(session: Session, session_secret: str) -> None:
     """End a session."""
     session.run("DELETE FROM session WHERE secret_hash = :secret_hash", secret_hash=secrets.hashed(session_secret))

@@ -9,24 +9,13 @@ from collections.abc import AsyncIterator, Callable
 
 from litestar.response.sse import ServerSentEventMessage
 
-from tallyboard import clock, days
+from tallyboard import clock
 from tallyboard.app import App
-from tallyboard.ledger.contract import Session
+from tallyboard.people import accounts
 
 POLL_SECONDS = 0.5
 HEARTBEAT_SECONDS = 15
 STREAMS_MAX = 500
-
-
-def state(session: Session, account_id: int, now_us: int) -> str:
-    """What a page of the account depends on, as a short text: it differs when the page may."""
-    line = session.one(
-        "SELECT revision, zone_version, days_version, timezone FROM account WHERE account_id = :account_id", account_id=account_id
-    )
-    assert line is not None
-    revision, zone_version, days_version, timezone = line
-    today = days.to_number(days.today(now_us, days.zone(timezone)))
-    return f"{revision}-{zone_version}-{int(days_version == zone_version)}-{today}"
 
 
 async def stream(app: App, account_id: int, known: str, still_allowed: Callable[[], bool]) -> AsyncIterator[ServerSentEventMessage]:
@@ -37,7 +26,7 @@ async def stream(app: App, account_id: int, known: str, still_allowed: Callable[
             yield ServerSentEventMessage(event="closed", data="{}")
             return
         with app.ledger.reading() as session:
-            current = state(session, account_id, clock.now_us())
+            current = accounts.state(session, account_id, clock.now_us())
         if current != known:
             known, quiet = current, 0.0
             yield ServerSentEventMessage(event="usage", id=current, data="{}")

@@ -1,6 +1,7 @@
 """What operators watch: counters for Prometheus, and the log of our own mistakes."""
 
 import sys
+from contextlib import suppress
 
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
@@ -51,7 +52,8 @@ def set_up_log() -> None:
 
 def log_trouble(error: Exception, status: int) -> None:
     """What is not the caller's fault: our own mistakes with the whole trace, a ledger away with its reason."""
-    if status == 500:
-        _log.error("mistake", exc_info=error)
-    elif status >= 500:
-        _log.warning("refused", reason=str(error))
+    with suppress(OSError):  # A full disk must not keep us from answering that the disk is full.
+        if status == 500:
+            _log.error("mistake", exc_info=error)
+        elif status >= 500:
+            _log.warning("refused", reason=str(error))

@@ -1,5 +1,6 @@
 """Runs the web application: one process, one event loop."""
 
+import signal
 import socket
 import sys
 
@@ -42,6 +43,7 @@ def run(app: App, listener: socket.socket) -> None:
     """Serve until told to stop; open streams are cut after a second."""
     sys.setswitchinterval(GIL_SWITCH_SECONDS)  # Large batches are decoded in threads; the event loop must not wait for them.
     metrics.set_up_log()
+    signal.signal(signal.SIGTERM, _end)
     config = uvicorn.Config(
         create(app),
         loop="uvloop",
@@ -55,3 +57,8 @@ def run(app: App, listener: socket.socket) -> None:
         h11_max_incomplete_event_size=HEADER_BYTES_MAX,
     )
     uvicorn.Server(config).run(sockets=[listener])
+
+
+def _end(number: int, _: object) -> None:
+    """Uvicorn raises the signal that ended it once more; then everything above still closes in order."""
+    sys.exit(128 + number)

@@ -4,6 +4,7 @@ from litestar import MediaType, Request, Response, get
 from litestar.datastructures import State
 
 from tallyboard.app import App
+from tallyboard.people import accounts
 from tallyboard.web import metrics
 
 
@@ -18,7 +19,7 @@ def get_readiness(request: Request[None, None, State]) -> str:
     """Answers when the ledger can be read, else 503."""
     app: App = request.app.state.app
     with app.ledger.reading() as session:
-        session.one("SELECT 1 FROM account LIMIT 1")
+        accounts.of(session, accounts.FIRST_ACCOUNT_ID)
     return "ready"
 
 

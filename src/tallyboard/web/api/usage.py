@@ -11,6 +11,7 @@ from litestar.response import ServerSentEvent, Stream
 from tallyboard import clock
 from tallyboard.app import App
 from tallyboard.errors import TallyboardError
+from tallyboard.people import accounts
 from tallyboard.people.keys import Scope
 from tallyboard.usage import asked, export
 from tallyboard.web import live, security
@@ -40,7 +41,7 @@ def get_usage(
     key = security.caller(app, request.headers.get("authorization"), Scope.READ, now_us).key
     as_csv = request.headers.get("accept", "").split(",")[0].split(";")[0].strip() == "text/csv"
     with app.ledger.reading() as session:
-        tag = etag(live.state(session, key.account_id, now_us), as_csv, window, first, last, user, top, timezone)
+        tag = etag(accounts.state(session, key.account_id, now_us), as_csv, window, first, last, user, top, timezone)
         headers = {"ETag": tag, "Cache-Control": CACHE, "Vary": "Accept, Authorization"}
         if tag in request.headers.get("if-none-match", ""):
             return Response(b"", status_code=304, headers=headers)

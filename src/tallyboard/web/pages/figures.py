@@ -48,7 +48,9 @@ def ratio(units: int, against: int) -> str:
     """How many times `against` there is: `2.2×`, `14×`; `–` where `against` is nothing."""
     if against <= 0:
         return NOTHING
-    tenths = round(Fraction(max(units, 0) * 10, against))
+    if units <= 0:
+        return "0×"
+    tenths = round(Fraction(units * 10, against))
     return f"{tenths // 10}.{tenths % 10}×" if tenths < 100 else f"{round(Fraction(units, against)):,}×"
 
 

@@ -12,12 +12,12 @@ from litestar.response import Stream
 from tallyboard import clock, days
 from tallyboard.app import App
 from tallyboard.ledger.rollups import zone_of
-from tallyboard.people import members
+from tallyboard.people import accounts, members
 from tallyboard.people.members import SESSION_DAYS, Member
 from tallyboard.usage import export, overview, palette
 from tallyboard.usage.overview import Overview, View
 from tallyboard.usage.question import Question, answer
-from tallyboard.web import live, security
+from tallyboard.web import security
 from tallyboard.web.api.usage import CACHE, etag
 from tallyboard.web.pages import render, usage
 from tallyboard.web.problems import Problem
@@ -79,7 +79,7 @@ def get_usage_page(request: Ask, window: str = "", day: str = "", user: str = ""
     if member is None:
         return _redirect("/sign-in")
     with app.ledger.reading() as session:
-        current = live.state(session, member.account_id, now_us)
+        current = accounts.state(session, member.account_id, now_us)
     tag = etag(current, member, render.assets(), window, day, user, q, axis)
     headers = {"ETag": tag, "Cache-Control": CACHE, "Vary": "Cookie"}
     if tag in request.headers.get("if-none-match", ""):
