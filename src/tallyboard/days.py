@@ -16,7 +16,10 @@ SLOT_US = 900_000_000
 WINDOWS = (7, 14, 30)
 RANGE_DAYS_MAX = 400
 EVENT_AT_US_MIN = 2 * 365 * 86_400_000_000
-"""The start of 1972. Before it, midnights were not quarter hours; the last such zone (Monrovia) changed that January."""
+"""The start of 1972, from when on midnights are whole quarter hours.
+
+Two zones were later: Monrovia by a week, Kiritimati until October 1979. Their days before are cut at the quarter hour.
+"""
 EVENT_AHEAD_US_MAX = 5 * 60 * 1_000_000
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

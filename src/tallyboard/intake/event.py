@@ -86,10 +86,8 @@ class UsageEvent(Struct, frozen=True, gc=False):
 
 def check(*, source: str, id: str, type: str, user: str | None, time: str | None, data: Mapping[str, object], now_us: int) -> UsageEvent:
     """The event those attributes describe; Refused says which of them is wrong. No `time` means now."""
-    for name, value in (("id", id), ("source", source), ("type", type)):
-        _check_key(name, value)
-    if user:
-        _check_key("subject", user)
+    if not (_plain(id) and _plain(source) and _plain(type) and (not user or _plain(user))):
+        _check_keys(id=id, source=source, type=type, subject=user)
     at_us = now_us if time is None else parse_time(time, now_us)
     document = _document(data)
     if len(document) + len(id) + len(source) + len(type) > EVENT_BYTES_MAX:
@@ -97,8 +95,8 @@ def check(*, source: str, id: str, type: str, user: str | None, time: str | None
     model = data.get("model")
     if model is not None and not isinstance(model, str):
         raise Refused(Reason.BAD_DATA, "data.model must be a text")
-    if model:
-        _check_key("data.model", model)
+    if model and not _plain(model):
+        _check_keys(**{"data.model": model})
     said = b"\0".join(((user or "").encode(), b"" if time is None else b"%d" % at_us, type.encode(), document))
     return UsageEvent(
         key=event_key(source, id),
@@ -135,13 +133,21 @@ def parse_time(text: str, now_us: int) -> int:
     return at_us
 
 
-def _check_key(name: str, value: str) -> None:
-    if len(value) > KEY_CHARACTERS_MAX:
-        raise Refused(Reason.KEY_TOO_LONG, f"{name} is longer than {KEY_CHARACTERS_MAX} characters")
-    if not value:
-        raise Refused(Reason.MISSING_FIELD, f"{name} must not be empty")
-    if not (value.isascii() and value.isprintable()) and _CONTROL.search(value):
-        raise Refused(Reason.BAD_TEXT, f"{name} holds a control character")
+def _plain(value: str) -> bool:
+    """Whether a key is certainly good: most are, and this is quick."""
+    return 0 < len(value) <= KEY_CHARACTERS_MAX and value.isascii() and value.isprintable()
+
+
+def _check_keys(**values: str | None) -> None:
+    for name, value in values.items():
+        if name == "subject" and not value:
+            continue
+        if not value:
+            raise Refused(Reason.MISSING_FIELD, f"{name} must not be empty")
+        if len(value) > KEY_CHARACTERS_MAX:
+            raise Refused(Reason.KEY_TOO_LONG, f"{name} is longer than {KEY_CHARACTERS_MAX} characters")
+        if _CONTROL.search(value):
+            raise Refused(Reason.BAD_TEXT, f"{name} holds a control character")
 
 
 def _document(data: Mapping[str, object]) -> bytes:
