@@ -44,7 +44,6 @@ class Appender:
         fresh: list[tuple[Entry, Batch]] = []
         outcomes = [_sort_out(batch, seen, fresh) for batch in batches]
         if fresh:
-            fresh.sort(key=lambda each: each[0].event.key)  # Neighbours in the index are found once.
             self._keep(session, account_id, account, fresh)
         return outcomes
 

@@ -8,13 +8,14 @@ what the filter calls possible is verified in the table, so it can cost time but
 The filter keeps one bit for each of eight shelves in every byte: one pass answers for all eight.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from tallyboard.ledger.contract import Session
 
 SHELF_EVENTS = 250_000
 SHELVES_A_FILTER = 8
 _PLACES = 1 << 22
+_LAST_PLACE = _PLACES - 1
 _PROBES = 8
 _FILTERS_HELD_MAX = 256
 
@@ -33,18 +34,20 @@ class SeenFilter:
         bits = self.bits
         mark = 1 << (shelf - self.first_shelf)
         for key in keys:
-            for place in _places(key):
-                bits[place] |= mark
+            for place in places(key):
+                bits[place & _LAST_PLACE] |= mark
 
-    def possible(self, key: bytes) -> int:
-        """The shelves that may hold a key, as a mask counted from `first_shelf`."""
+    def possible(self, probes: Iterable[tuple[bytes, range]]) -> Iterator[tuple[bytes, int]]:
+        """The keys that any of the shelves may hold, of keys with their places; each with a mask of the shelves."""
         bits = self.bits
-        mask = 255
-        for place in _places(key):
-            mask &= bits[place]
-            if not mask:
-                return 0
-        return mask
+        for key, places in probes:
+            mask = 255
+            for place in places:
+                mask &= bits[place & _LAST_PLACE]
+                if not mask:
+                    break
+            else:
+                yield key, mask
 
 
 class Seen:
@@ -87,9 +90,11 @@ class Seen:
 
     def _candidates(self, session: Session, account_id: int, shelf: int, keys: Sequence[bytes]) -> dict[int, list[bytes]]:
         by_shelf: dict[int, list[bytes]] = {}
-        for held in self._of_account(session, account_id, shelf):
-            for key in keys:
-                mask = held.possible(key)
+        filters = self._of_account(session, account_id, shelf)
+        probes = [(key, places(key)) for key in keys] if filters else []
+        for held in filters:
+            for key, possible in held.possible(probes):
+                mask = possible
                 while mask:
                     lowest = mask & -mask
                     by_shelf.setdefault(held.first_shelf + lowest.bit_length() - 1, []).append(key)
@@ -121,8 +126,8 @@ def _on_shelf(session: Session, account_id: int, shelf: int, keys: Sequence[byte
     return dict(lines)
 
 
-def _places(key: bytes) -> list[int]:
-    """Where a key's bits are: the digest's two halves give as many independent places as are asked for."""
-    place = int.from_bytes(key[:8], "little")
-    step = int.from_bytes(key[8:], "little") | 1
-    return [(place + step * probe) % _PLACES for probe in range(_PROBES)]
+def places(key: bytes) -> range:
+    """Where a key's bits are, beyond the last place counted from the first again: the digest's halves give independent places."""
+    place = int.from_bytes(key[:8], "little") & _LAST_PLACE
+    step = int.from_bytes(key[8:], "little") & _LAST_PLACE | 1
+    return range(place, place + step * _PROBES, step)

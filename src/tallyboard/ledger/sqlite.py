@@ -11,7 +11,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from functools import lru_cache
 from importlib import resources
-from itertools import chain
 from pathlib import Path
 from queue import Empty, LifoQueue
 
@@ -39,8 +38,6 @@ _DIALECT = {
     # Take the left side first and look the right side up by its key: SQLite's planner may not turn it round.
     "$ordered_join": "CROSS JOIN",
 }
-_LINES_AT_ONCE = 128
-_VALUES = re.compile(r"\bVALUES\s+(\([^()]*\))")
 _NAME = re.compile(r":[a-z_]+")
 _NAME_OR_KEYS = re.compile(r":[a-z_]+|\$keys")
 
@@ -65,21 +62,8 @@ class SqliteSession:
         return self._connection.execute(dialect(sql), values).rowcount
 
     def many(self, sql: str, lines: Sequence[Sequence[Value]]) -> None:
-        """Run a statement once for each line.
-
-        Lines to insert go in by the hundred: SQLite's driver gives up the interpreter at every step and, where other
-        threads are busy, waits for it as often.
-        """
-        text = dialect(sql)
-        if _VALUES.search(text) is None:
-            self._connection.executemany(_positional(text), lines)
-            return
-        start = 0
-        while start < len(lines):
-            size = min(1 << ((len(lines) - start).bit_length() - 1), _LINES_AT_ONCE)
-            block = lines[start : start + size]
-            self._connection.execute(_repeated(text, size), list(chain.from_iterable(block)))
-            start += size
+        """Run a statement once for each line."""
+        self._connection.executemany(_positional(dialect(sql)), lines)
 
     def among(self, sql: str, keys: Sequence[Value], **values: Value) -> list[Line]:
         """Every line of a statement that reads `IN $keys`."""
@@ -245,15 +229,6 @@ def dialect(sql: str) -> str:
 @lru_cache(maxsize=128)
 def _positional(sql: str) -> str:
     return _NAME.sub("?", sql)
-
-
-@lru_cache(maxsize=128)
-def _repeated(sql: str, size: int) -> str:
-    """An INSERT with its line of values repeated: few distinct texts, because sizes are powers of two."""
-    found = _VALUES.search(sql)
-    assert found is not None
-    line = _positional(found[1])
-    return sql[: found.start(1)] + ",".join([line] * size) + sql[found.end(1) :]
 
 
 @lru_cache(maxsize=512)

@@ -78,9 +78,11 @@ class Source:
         if self._from_days:
             lines = self._session.all(
                 """
-                SELECT user_id, sum(units >> 32), sum(units & 4294967295) FROM day_usage
-                WHERE account_id = :account_id AND zone_version = :version AND day BETWEEN :first AND :last
-                GROUP BY user_id
+                SELECT app_user.user_id, sum(units >> 32), sum(units & 4294967295) FROM app_user
+                $ordered_join day_usage ON day_usage.account_id = :account_id AND zone_version = :version
+                    AND day_usage.user_id = app_user.user_id AND day BETWEEN :first AND :last
+                WHERE app_user.account_id = :account_id
+                GROUP BY app_user.user_id
                 """,
                 **self._range(span),
             )
