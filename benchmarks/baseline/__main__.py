@@ -4,6 +4,4 @@ import sys
 
 import uvicorn
 
-uvicorn.run(
-    "benchmarks.baseline.service:app", port=int(sys.argv[1]), loop="uvloop", http="httptools", access_log=False, log_level="warning"
-)
+uvicorn.run("benchmarks.baseline.api:app", port=int(sys.argv[1]), loop="uvloop", http="httptools", access_log=False, log_level="warning")

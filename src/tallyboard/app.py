@@ -8,7 +8,7 @@ from typing import Self
 from msgspec import Struct
 
 from tallyboard import clock
-from tallyboard.errors import Unavailable
+from tallyboard.errors import TallyboardError
 from tallyboard.intake.accept import Sender
 from tallyboard.ledger import rollups, sqlite
 from tallyboard.ledger.writer import Writer
@@ -110,5 +110,5 @@ class App:
                 for account_id in behind:
                     while not self._closing.is_set() and self.rebuild_days(account_id).result():
                         pass
-            except Unavailable:
+            except TallyboardError:
                 continue  # Tried again in a second; answers come from the slots meanwhile.

@@ -5,8 +5,6 @@ instant of the next date, so it has 23, 24 or 25 hours where the clock changes. 
 whole microseconds of UTC since 1970; a slot is a quarter hour of UTC, counted from 1970 too.
 """
 
-from bisect import bisect_right
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
@@ -117,11 +115,6 @@ def to_number(day: date) -> int:
 def from_number(number: int) -> date:
     """Days since 1 January 1970 as a date."""
     return date.fromordinal(number + _EPOCH_ORDINAL)
-
-
-def index_of(slot: int, edges: Sequence[int]) -> int:
-    """Which of the days bounded by `edges` (from `bounds`) a slot lies in, counted from 0."""
-    return bisect_right(edges, slot) - 1
 
 
 def instant_us(moment: datetime) -> int:

@@ -40,9 +40,9 @@ class SeenFilter:
     def possible(self, probes: Iterable[tuple[bytes, range]]) -> Iterator[tuple[bytes, int]]:
         """The keys that any of the shelves may hold, of keys with their places; each with a mask of the shelves."""
         bits = self.bits
-        for key, places in probes:
+        for key, where in probes:
             mask = 255
-            for place in places:
+            for place in where:
                 mask &= bits[place & _LAST_PLACE]
                 if not mask:
                     break
@@ -93,12 +93,10 @@ class Seen:
         filters = self._of_account(session, account_id, shelf)
         probes = [(key, places(key)) for key in keys] if filters else []
         for held in filters:
-            for key, possible in held.possible(probes):
-                mask = possible
-                while mask:
-                    lowest = mask & -mask
-                    by_shelf.setdefault(held.first_shelf + lowest.bit_length() - 1, []).append(key)
-                    mask ^= lowest
+            for key, mask in held.possible(probes):
+                for number in range(SHELVES_A_FILTER):
+                    if mask >> number & 1:
+                        by_shelf.setdefault(held.first_shelf + number, []).append(key)
         return by_shelf
 
     def _of_account(self, session: Session, account_id: int, shelf: int) -> list[SeenFilter]:

@@ -75,8 +75,12 @@ def representation(outcome: Outcome, refused: tuple[Refusal, ...]) -> dict[str, 
         "accepted": outcome.accepted,
         "duplicate": outcome.duplicate,
         "conflict": outcome.conflict,
-        "refused": [{"index": r.index, "reason": r.reason, "detail": r.detail} for r in refused],
+        "refused": _listed(refused),
     }
+
+
+def _listed(refused: tuple[Refusal, ...]) -> list[dict[str, object]]:
+    return [{"index": each.index, "reason": each.reason, "detail": each.detail} for each in refused]
 
 
 def _accept(headers: Mapping[str, str], content: bytes, who: Caller, now_us: int) -> Accepted:
@@ -94,8 +98,7 @@ def _refused(refused: tuple[Refusal, ...], good: int) -> Problem:
         detail += f" ({len(refused):,} events are refused in all)"
     if good:
         detail += "; nothing was stored. Send `Prefer: handling=lenient` to have the good ones taken"
-    listed = [{"index": r.index, "reason": r.reason, "detail": r.detail} for r in refused]
-    return Problem(400, "events-refused", "Events were refused", detail, more={"refused": listed})
+    return Problem(400, "events-refused", "Events were refused", detail, more={"refused": _listed(refused)})
 
 
 def _headers(scope: Scope) -> dict[str, str]:
