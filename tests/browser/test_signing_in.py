@@ -53,6 +53,7 @@ def test_the_cookie_is_out_of_reach_of_scripts_and_other_sites(northwind: Northw
 def test_signing_out_ends_the_session_on_the_server(browser: Browser, open_page: Open, northwind: Northwind) -> None:
     cookies = sign_in(browser, northwind.server)
     page = open_page(northwind.address(), cookies)
+    expect(page.locator("#live")).to_have_text("Live")  # Leaving a page that still loads would replace it in the history.
     page.get_by_role("button", name="Sign out").click()
     expect(page).to_have_url(f"{northwind.server.url}/sign-in")
     assert page.context.cookies() == []
