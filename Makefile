@@ -22,15 +22,24 @@ setup: .venv/.ready
 demo: .venv/.runtime
 	$(BIN)/tallyboard demo $(DEMO)
 
-test: test-fast test-browser
+# Everything, on the embedded engine and on a throw-away PostgreSQL cluster; on Citus too where there is one.
+test:
+	$(MAKE) test-fast ENGINE=sqlite
+	$(MAKE) test-fast ENGINE=postgresql
+	$(MAKE) test-browser ENGINE=sqlite
+	$(MAKE) test-browser ENGINE=postgresql
+	@if [ -n "$$TALLYBOARD_TEST_CITUS_URL" ]; then $(MAKE) test-fast test-browser ENGINE=citus; \
+	else echo "SKIPPED: Citus, because TALLYBOARD_TEST_CITUS_URL names no cluster"; fi
 
-# Fast tests first; each test has its own data folder and port, so they run beside each other.
+# Fast tests first; each test has its own ledger and port, so they run beside each other.
+ENGINE ?= sqlite
 test-fast: setup
-	$(BIN)/pytest -n 2 --dist loadfile -m "not browser"
+	PYTHON=$(BIN)/python sh tests/find_postgresql.sh $(ENGINE)
+	TALLYBOARD_TEST_ENGINE=$(ENGINE) $(BIN)/pytest -n 2 --dist loadfile -m "not browser"
 
 test-browser: setup
 	PYTHON=$(BIN)/python sh tests/browser/find_chromium.sh
-	$(BIN)/pytest -n 2 --dist loadfile -m browser
+	TALLYBOARD_TEST_ENGINE=$(ENGINE) $(BIN)/pytest -n 2 --dist loadfile -m browser
 
 lint: setup
 	$(BIN)/ruff check .

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from tallyboard import clock
 from tallyboard.ledger import rollups, seen, sqlite
+from tallyboard.ledger.migrate import migrate
 from tallyboard.ledger.sqlite import SqliteSession
 from tallyboard.people import accounts
 
@@ -23,7 +24,7 @@ _ROWID_FIRST = "SELECT coalesce(max(rowid), 0) FROM event"
 def make(folder: Path) -> None:
     """A new ledger with one account."""
     engine = sqlite.SqliteEngine(folder)
-    sqlite.migrate(engine)
+    migrate(engine)
     with engine.writing() as session:
         accounts.ensure_first(session, clock.now_us())
     engine.close()

@@ -18,9 +18,13 @@ from typing import Any
 import httpx
 import pytest
 
+from tests import engines
+
 DATA = Path(__file__).parent / "data"
 PROGRAM = Path(sys.executable).with_name("tallyboard")
 DEADLINE_SECONDS = 30.0
+
+_CLUSTER = pytest.StashKey[Any]()
 
 StartServer = Callable[[Path], "Server"]
 
@@ -36,7 +40,9 @@ def tallyboard(
 ) -> subprocess.CompletedProcess[str]:
     """Run a command to its end. `more` are environment variables; with `check` it must exit with 0."""
     line = [str(PROGRAM), *map(str, arguments), *(["--data", str(data)] if data else [])]
-    done = subprocess.run(line, input=stdin, capture_output=True, timeout=120, check=False, env=environment(**more))
+    done = subprocess.run(
+        line, input=stdin, capture_output=True, timeout=120, check=False, env=environment(**{**engines.variables(data), **more})
+    )
     result = subprocess.CompletedProcess(line, done.returncode, done.stdout.decode(), done.stderr.decode())
     assert not check or result.returncode == 0, f"{' '.join(line)} exited with {result.returncode}:\n{result.stdout}{result.stderr}"
     return result
@@ -99,7 +105,7 @@ class Server:
                 [PROGRAM, "serve", "--port", "0", "--data", self.folder],
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                env=environment(**self._more),
+                env=environment(**{**engines.variables(self.folder), **self._more}),
             )
         try:
             wait_until(self._is_ready, "the server is ready")
@@ -169,10 +175,27 @@ def serving(folder: Path, **more: str) -> Iterator[Server]:
         server.client.close()
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Start the cluster of a run on PostgreSQL."""
+    config.stash[_CLUSTER] = engines.start_cluster()
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """End it."""
+    if cluster := config.stash.get(_CLUSTER, None):
+        cluster.close()
+
+
+def pytest_report_header() -> str:
+    """Say what the tests run on."""
+    return f"ledger engine: {engines.NAME}"
+
+
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
+def folder(tmp_path: Path) -> Iterator[Path]:
     """A data folder of one test; it does not exist yet."""
-    return tmp_path / "data"
+    yield tmp_path / "data"
+    engines.drop(tmp_path / "data")
 
 
 @pytest.fixture

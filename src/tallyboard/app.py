@@ -1,16 +1,22 @@
 """Opens the ledger, wires everything by hand, starts and closes in reverse. The only place that chooses an engine."""
 
 import threading
+from collections.abc import Callable
 from concurrent.futures import Future
+from contextlib import suppress
+from enum import StrEnum
 from types import TracebackType
 from typing import Self
 
 from msgspec import Struct
 
 from tallyboard import clock
-from tallyboard.errors import TallyboardError
+from tallyboard.errors import Migrating, NewerSchema, TallyboardError, Unavailable
 from tallyboard.intake.accept import Sender
-from tallyboard.ledger import rollups, sqlite
+from tallyboard.ledger import rollups
+from tallyboard.ledger.contract import Engine
+from tallyboard.ledger.migrate import migrate
+from tallyboard.ledger.sqlite import SqliteEngine
 from tallyboard.ledger.writer import Writer
 from tallyboard.people import accounts, keys, members
 from tallyboard.people.keys import ApiKey, Scope
@@ -19,7 +25,9 @@ from tallyboard.rates.charge import Charger
 from tallyboard.settings import Settings
 
 HOUSEKEEPING_SECONDS = 1.0
+PAGE_STATE_US_MAX = 250_000
 _CHARGERS_HELD_MAX = 1_000
+_PAGE_STATES_HELD_MAX = 10_000
 
 
 class Caller(Struct, frozen=True):
@@ -34,21 +42,43 @@ class Caller(Struct, frozen=True):
         return Sender(self.key.user, Scope.ADJUST in self.key.scopes)
 
 
-class App:
-    """One open ledger and what belongs to it. A context manager: leaving it writes what is queued and closes."""
+class State(StrEnum):
+    """Whether the ledger can be used, and if not yet, why."""
 
-    def __init__(self, settings: Settings) -> None:
+    READY = "ready"
+    MIGRATING = "migrating"
+    AWAY = "away"
+
+
+def open_engine(settings: Settings) -> Engine:
+    """The engine that the settings choose."""
+    if not settings.database_url:
+        return SqliteEngine(settings.data)
+    from tallyboard.ledger.postgres import PostgresEngine  # noqa: PLC0415  Its driver loads slowly, and most have no server.
+
+    return PostgresEngine(settings.database_url, settings.database_connections)
+
+
+class App:
+    """One open ledger and what belongs to it. A context manager: leaving it writes what is queued and closes.
+
+    A `patient` one opens although its database is away; housekeeping then makes the ledger ready as soon as it can.
+    """
+
+    def __init__(self, settings: Settings, *, patient: bool = False) -> None:
         self.settings = settings
-        engine = sqlite.SqliteEngine(settings.data)
+        self.state = State.AWAY
+        self._engine = open_engine(settings)
         try:
-            sqlite.migrate(engine)
-            with engine.writing() as session:
-                accounts.ensure_first(session, clock.now_us())
-        except BaseException:
-            engine.close()
-            raise
-        self.ledger = Writer(engine)
+            self._make_ready()
+        except BaseException as error:
+            passes = isinstance(error, Unavailable) and not isinstance(error, NewerSchema)
+            if not (patient and passes and settings.database_url):
+                self._engine.close()
+                raise
+        self.ledger = Writer(self._engine)
         self._chargers: dict[tuple[int, int], Charger] = {}
+        self._page_states: dict[int, tuple[int, str]] = {}
         self._closing = threading.Event()
         self._housekeeper: threading.Thread | None = None
 
@@ -71,6 +101,17 @@ class App:
         with self.ledger.reading() as session:
             return self._charger(account_id, *accounts.card_of(session, account_id))
 
+    def page_state(self, account_id: int, now_us: int) -> str:
+        """What the account's pages depend on (accounts.state), as it was at most a quarter of a second ago."""
+        read_us, state = self._page_states.get(account_id, (0, ""))
+        if not 0 <= now_us - read_us < PAGE_STATE_US_MAX:
+            with self.ledger.reading() as session:
+                state = accounts.state(session, account_id, now_us)
+            if len(self._page_states) >= _PAGE_STATES_HELD_MAX:
+                self._page_states.clear()
+            self._page_states[account_id] = (now_us, state)
+        return state
+
     def sign_in_link(self, address: str, account_id: int = accounts.FIRST_ACCOUNT_ID) -> str:
         """A new one-time link for the account's administrator. `address` is where the server is reached."""
         now_us = clock.now_us()
@@ -82,10 +123,19 @@ class App:
         """Do one step of what a zone change left to do; the future says whether there is more."""
         return self.ledger.change(lambda session: rollups.rebuild_some(session, account_id))
 
-    def start_housekeeping(self) -> None:
-        """Rebuild days in the background from now on."""
-        self._housekeeper = threading.Thread(target=self._keep_house, name="housekeeping", daemon=True)
+    def start_housekeeping(self, when_ready: Callable[[], object]) -> None:
+        """From now on, in the background: make the ledger ready where it is not, call `when_ready` once, rebuild days."""
+        if self.state is State.READY:
+            when_ready()
+        self._housekeeper = threading.Thread(target=self._keep_house, args=(when_ready,), name="housekeeping", daemon=True)
         self._housekeeper.start()
+
+    def check_ready(self) -> None:
+        """Nothing where the ledger can be used now; else Migrating or Unavailable."""
+        if self.state is State.MIGRATING:
+            raise Migrating("the schema is being brought up to date")
+        with self.ledger.reading() as session:
+            accounts.of(session, accounts.FIRST_ACCOUNT_ID)
 
     def close(self) -> None:
         """Stop, write what is queued, close."""
@@ -102,7 +152,22 @@ class App:
             charger = self._chargers[account_id, card_id] = Charger(card.read(text))
         return charger
 
-    def _keep_house(self) -> None:
+    def _make_ready(self) -> None:
+        self.state = State.MIGRATING
+        try:
+            migrate(self._engine)
+            with self._engine.writing() as session:
+                accounts.ensure_first(session, clock.now_us())
+        except BaseException:
+            self.state = State.AWAY
+            raise
+        self.state = State.READY
+
+    def _keep_house(self, when_ready: Callable[[], object]) -> None:
+        while self.state is not State.READY and not self._closing.wait(HOUSEKEEPING_SECONDS):
+            with suppress(Unavailable):
+                self._make_ready()
+                when_ready()
         while not self._closing.wait(HOUSEKEEPING_SECONDS):
             try:
                 with self.ledger.reading() as session:

@@ -31,3 +31,15 @@ class Overloaded(TallyboardError):
 
 class Unavailable(TallyboardError):
     """The ledger cannot be reached or written (disk full, data folder gone); nothing was taken."""
+
+
+class Interrupted(Unavailable):
+    """A transaction did not come to its end for a reason that passes; whether it was kept may be unknown."""
+
+
+class Migrating(Unavailable):
+    """The schema is being brought up to date; nothing was taken."""
+
+
+class NewerSchema(Unavailable):
+    """A newer program has written to the ledger, in a way that this one must not add to."""

@@ -4,6 +4,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from tallyboard.errors import Invalid
 
@@ -20,6 +21,13 @@ class Setting:
 
 TABLE = (
     Setting("data", "TALLYBOARD_DATA", "./data", "The data folder of the embedded engine."),
+    Setting(
+        "database_url",
+        "TALLYBOARD_DATABASE_URL",
+        "",
+        "A PostgreSQL server to keep everything on instead of a data folder, such as postgresql://tallyboard@db.example.com/tallyboard.",
+    ),
+    Setting("database_connections", "TALLYBOARD_DATABASE_CONNECTIONS", "10", "How many connections to the server this process may hold."),
     Setting("host", "TALLYBOARD_HOST", "127.0.0.1", "The address to listen on."),
     Setting("port", "TALLYBOARD_PORT", "8321", "The port to listen on."),
     Setting(
@@ -29,15 +37,28 @@ TABLE = (
 )
 
 
+CONNECTIONS_MIN, CONNECTIONS_MAX = 2, 500
+
+
 @dataclass(frozen=True, slots=True)
 class Settings:
     """The settings of one process."""
 
     data: Path
+    database_url: str
+    database_connections: int
     host: str
     port: int
     public_url: str
     log_level: str
+
+    @property
+    def place(self) -> str:
+        """Where the data is, for people: without a password."""
+        if not self.database_url:
+            return str(self.data)
+        address = urlsplit(self.database_url)
+        return f"{address.hostname or 'local'}{address.path}" if address.path.strip("/") else address.hostname or "the local PostgreSQL"
 
     @property
     def secure(self) -> bool:
@@ -54,12 +75,23 @@ def read(given: Mapping[str, object] | None = None, environment: Mapping[str, st
         else environment.get(setting.variable, setting.default)
         for setting in TABLE
     }
-    if environment.get("TALLYBOARD_DATABASE_URL"):
-        raise Invalid("TALLYBOARD_DATABASE_URL is set, but this version has the embedded engine only; unset it and use --data")
+    if texts["database_url"] and not texts["database_url"].startswith(("postgresql://", "postgres://")):
+        raise Invalid("the database URL must begin with postgresql://, such as postgresql://tallyboard@db.example.com/tallyboard")
+    connections = texts["database_connections"]
+    if not connections.isdecimal() or not CONNECTIONS_MIN <= int(connections) <= CONNECTIONS_MAX:
+        raise Invalid(f"the database connections must be a number from {CONNECTIONS_MIN} to {CONNECTIONS_MAX}, not {connections!r}")
     if not texts["port"].isdecimal() or not 0 <= int(texts["port"]) <= 65_535:
         raise Invalid(f"the port must be a number from 0 to 65535, not {texts['port']!r}")
     if texts["log_level"] not in {"debug", "info", "warning", "error"}:
         raise Invalid(f"the log level must be debug, info, warning or error, not {texts['log_level']!r}")
     if texts["public_url"] and not texts["public_url"].startswith(("http://", "https://")):
         raise Invalid("the public URL must begin with https:// or http://")
-    return Settings(Path(texts["data"]), texts["host"], int(texts["port"]), texts["public_url"].rstrip("/"), texts["log_level"])
+    return Settings(
+        data=Path(texts["data"]),
+        database_url=texts["database_url"],
+        database_connections=int(connections),
+        host=texts["host"],
+        port=int(texts["port"]),
+        public_url=texts["public_url"].rstrip("/"),
+        log_level=texts["log_level"],
+    )

@@ -9,6 +9,7 @@ import httpx
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from tests import engines
 from tests.browser.conftest import Complaints, Open, sign_in
 from tests.browser.northwind import ALICE, BOB, Northwind
 from tests.browser.sights import credits_of, day, figure, order, row, rows, state, token
@@ -181,7 +182,10 @@ def _start_again(server: Server) -> None:
     """On the same port, as a service manager would."""
     port = str(urlsplit(server.url).port)
     server.process = subprocess.Popen(
-        [PROGRAM, "serve", "--port", port, "--data", server.folder], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment()
+        [PROGRAM, "serve", "--port", port, "--data", server.folder],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env=environment(**engines.variables(server.folder)),
     )
     wait_until(lambda: _answers(server), "the server is back")
 

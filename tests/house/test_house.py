@@ -10,7 +10,7 @@ import typer
 from tallyboard import settings
 from tallyboard.cli import program
 from tallyboard.intake.event import Reason
-from tallyboard.ledger import sqlite
+from tallyboard.ledger.migrate import migrations
 from tallyboard.people.keys import Scope
 from tallyboard.web.app import ROUTES
 
@@ -84,7 +84,7 @@ def test_every_statement_about_an_account_names_it() -> None:
 
 
 def test_every_table_of_an_account_has_it_first_in_its_key() -> None:
-    schema = "\n".join(sqlite.migrations())
+    schema = "\n".join(each.text for each in migrations())
     for table in ACCOUNT_TABLES:
         definition = re.search(rf"CREATE TABLE {table} \((.*?)\n\)", schema, re.DOTALL)
         assert definition, table

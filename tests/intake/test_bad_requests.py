@@ -2,13 +2,13 @@
 
 import gzip
 import json
-import sqlite3
 import zlib
 from collections.abc import Iterator
 from typing import Any
 
 import httpx
 import pytest
+from tests import engines
 from tests.conftest import Server, event
 
 ONE = "application/cloudevents+json"
@@ -302,10 +302,8 @@ def test_a_revoked_or_expired_key_or_one_without_the_scope_is_refused(unmoved_se
     for column, options in (("revoked_us", ()), ("expires_us", ("--expires", 1))):
         key = unmoved_server.keys.make("ingest", *options)
         assert post(unmoved_server, as_type(MANY), b"[]", f"Bearer {key}").status_code == 204
-        database = sqlite3.connect(unmoved_server.folder / "tallyboard.db")
-        with database:
-            database.execute(f"UPDATE api_key SET {column} = created_us + 1 WHERE created_us = (SELECT max(created_us) FROM api_key)")
-        database.close()
+        latest = "created_us = (SELECT max(created_us) FROM api_key)"
+        engines.look(unmoved_server.folder, f"UPDATE api_key SET {column} = created_us + 1 WHERE {latest}")
         check_problem(post(unmoved_server, as_type(ONE), GOOD.encode(), f"Bearer {key}"), 401, "revoked")
 
 

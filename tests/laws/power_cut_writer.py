@@ -11,6 +11,7 @@ from tallyboard.intake.accept import Sender, accept
 from tallyboard.intake.cloudevents import CloudEvent
 from tallyboard.ledger import sqlite
 from tallyboard.ledger.contract import Batch
+from tallyboard.ledger.migrate import migrate
 from tallyboard.ledger.writer import Writer
 from tallyboard.people import accounts
 from tallyboard.rates import card
@@ -23,7 +24,7 @@ sqlite.CHECKPOINT_BYTES = 512 * 1024
 
 folder, synchronous, notes_path = sys.argv[1:]
 engine = sqlite.SqliteEngine(Path(folder), synchronous=synchronous)
-sqlite.migrate(engine)
+migrate(engine)
 with engine.writing() as session:
     accounts.ensure_first(session, clock.now_us())
 ledger = Writer(engine)

@@ -2,12 +2,12 @@
 
 import json
 import random
-import sqlite3
 import threading
 from collections import Counter
 from typing import Any
 
 import httpx
+from tests import engines
 from tests.conftest import Server, event, tallyboard, wait_until
 
 KILLS = 20
@@ -113,9 +113,7 @@ def test_twenty_kills_during_intake_lose_and_double_nothing(folder: Any) -> None
 
 
 def _check(server: Server, acknowledged: dict[str, dict[str, Any]]) -> None:
-    database = sqlite3.connect(server.folder / "tallyboard.db")
-    stored = Counter(name for (name,) in database.execute("SELECT id FROM event"))
-    database.close()
+    stored = Counter(name for (name,) in engines.look(server.folder, "SELECT id FROM event"))
     assert stored == Counter(acknowledged.keys())
     expected: Counter[str] = Counter()
     for each in acknowledged.values():

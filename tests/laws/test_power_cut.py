@@ -19,6 +19,7 @@ import pytest
 from tests.conftest import environment, wait_until
 
 from tallyboard.ledger import rollups, sqlite
+from tallyboard.ledger.migrate import migrate
 
 ROUNDS = 4
 DISK_BYTES = 96 * 1024 * 1024
@@ -89,7 +90,7 @@ def _stored(data: Path) -> set[str]:
         return set()
     engine = sqlite.SqliteEngine(data)
     try:
-        sqlite.migrate(engine)
+        migrate(engine)
         with engine.reading() as session:
             assert session.all("PRAGMA integrity_check") == [("ok",)]
             if session.one("SELECT 1 FROM account"):

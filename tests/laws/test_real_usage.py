@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests import engines
 from tests.conftest import DATA, PROGRAM, Server, environment, read_json, serving, tallyboard
 
 FILES = ("ai-commits", "aider-2024-08_2025-02", "azure2023-code", "entire-claude-code", "servegen-small")
@@ -138,7 +139,7 @@ def test_two_processes_at_once_count_every_event_once(tmp_path: Path) -> None:
             [PROGRAM, "import", tmp_path / file, "--json", "--data", together],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            env=environment(),
+            env=environment(**engines.variables(together)),
         )
         for file in ("first.ndjson", "second.ndjson")
     ]

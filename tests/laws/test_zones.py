@@ -17,6 +17,7 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests import engines
 
 from tallyboard import days
 from tallyboard.app import App
@@ -26,7 +27,6 @@ from tallyboard.intake.cloudevents import CloudEvent
 from tallyboard.ledger import rollups
 from tallyboard.ledger.contract import Batch
 from tallyboard.people import accounts
-from tallyboard.settings import Settings
 from tallyboard.usage.question import Question, answer
 from tallyboard.usage.report import Report
 
@@ -62,7 +62,7 @@ class Account:
     """An account with a list of all its events beside it, to check what it says."""
 
     def __init__(self, folder: Path) -> None:
-        self.app = App(Settings(folder, "127.0.0.1", 0, "", "info"))
+        self.app = App(engines.settings_of(folder))
         self.events: list[Event] = []
 
     def take(self, events: list[Event]) -> None:

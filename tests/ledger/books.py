@@ -10,13 +10,15 @@ from tallyboard import days
 from tallyboard.days import DayRange
 from tallyboard.intake.accept import Sender, accept
 from tallyboard.intake.cloudevents import CloudEvent
-from tallyboard.ledger import rollups, sqlite
+from tallyboard.ledger import rollups
 from tallyboard.ledger.contract import Batch, Outcome
+from tallyboard.ledger.migrate import migrate
 from tallyboard.ledger.writer import Writer
 from tallyboard.people import accounts
 from tallyboard.rates import card
 from tallyboard.rates.charge import Charger
 from tallyboard.usage.question import Question, answer
+from tests import engines
 
 NORTHWIND, CONTOSO = 1, 2
 """Alice and Bob belong to the first, Charlie to the second."""
@@ -32,8 +34,8 @@ Sent = tuple[str, str, str, int]
 
 def open_ledger(folder: Path) -> Writer:
     """A ledger with both accounts; opening it again finds what it held."""
-    engine = sqlite.SqliteEngine(folder)
-    sqlite.migrate(engine)
+    engine = engines.open_on(folder)
+    migrate(engine)
     with engine.writing() as session:
         if accounts.ensure_first(session, NOW_US):
             session.run("INSERT INTO account SELECT 2, 'Contoso', 'Asia/Tokyo', 1, 1, NULL, 1, 0, 0, 0, 0 FROM account")

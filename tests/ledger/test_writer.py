@@ -12,6 +12,7 @@ from tallyboard.errors import CellFull, Overloaded, Unavailable
 from tallyboard.ledger import sqlite, writer
 from tallyboard.ledger.contract import Outcome
 from tallyboard.ledger.writer import Writer
+from tests import engines
 from tests.ledger.books import CONTOSO, NORTHWIND, Books, Sent, batch, open_ledger, result
 
 BILLION_CREDITS = 600 * 10**9
@@ -55,7 +56,7 @@ def test_a_full_queue_says_so_at_once_and_loses_nothing_it_took(ledger: Writer, 
             ledger.append(batch(NORTHWIND, some("refused", 30)))
         assert 1 <= caught.value.retry_seconds <= 5
         taken.append(ledger.append(batch(NORTHWIND, some("small", 10))))
-        assert ledger.waiting_events == 100
+        assert ledger.figures()["waiting_events"] == 100
     assert [result(future).accepted for future in taken] == [30, 30, 30, 10]
     for name, count in (("0", 30), ("1", 30), ("2", 30), ("small", 10)):
         books.expect(NORTHWIND, some(name, count))
@@ -145,6 +146,7 @@ def test_an_empty_batch_is_done_at_once(ledger: Writer) -> None:
         assert ledger.append(batch(NORTHWIND, [])).result(0) == Outcome()
 
 
+@engines.embedded_only
 def test_a_database_that_another_process_locks_for_long_is_unavailable_and_then_works(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -13,12 +13,15 @@ from msgspec import Struct
 from tallyboard import clock, days, settings
 from tallyboard.cli.options import Data, Json, print_json
 from tallyboard.cli.serving import Port
-from tallyboard.errors import Unavailable
+from tallyboard.errors import Migrating, NewerSchema, Unavailable
 from tallyboard.ledger import sqlite
+from tallyboard.ledger.migrate import migrations, pending
 from tallyboard.web.pages.render import ASSETS
 
 FREE_BYTES_MIN = 256 * 1024 * 1024
 CLOCK_MIN = datetime(2026, 11, 1, tzinfo=UTC)
+APART_US_MAX = 2_000_000
+CONNECTIONS = 2
 _HOUR_US = 3_600_000_000
 
 
@@ -45,12 +48,45 @@ def doctor(data: Data = None, port: Port = None, as_json: Json = False) -> None:
 
 def examine(chosen: settings.Settings) -> Iterator[Finding]:
     """Every check, in the order in which one would ask."""
-    yield _folder(chosen.data)
-    yield _disk(chosen.data)
-    yield from _database(chosen.data)
+    if chosen.database_url:
+        yield from _server(chosen)
+    else:
+        yield _folder(chosen.data)
+        yield _disk(chosen.data)
+        yield from _database(chosen.data)
     yield _port(chosen.host, chosen.port)
     yield _clock()
     yield _assets()
+
+
+def _server(chosen: settings.Settings) -> Iterator[Finding]:
+    from tallyboard.ledger.postgres import PostgresEngine  # noqa: PLC0415  Only who has a server loads its driver.
+
+    engine = PostgresEngine(chosen.database_url, CONNECTIONS)
+    try:
+        before_us = clock.now_us()
+        version, there_us = engine.look()
+        yield Finding(True, "database", f"PostgreSQL {version} at {chosen.place} answers")
+        yield _clocks(there_us - (before_us + clock.now_us()) // 2)
+        with engine.reading() as session:
+            waiting = pending(session)
+        told = f"old ({len(waiting)} migrations pending); the next start, or `tallyboard migrate`, does them" if waiting else "up to date"
+        yield Finding(not waiting, "schema", told)
+    except NewerSchema as error:
+        yield Finding(False, "schema", str(error))
+    except Migrating:
+        yield Finding(True, "schema", "there is none yet; the first start makes it")
+    except Unavailable as error:
+        yield Finding(False, "database", f"{error}; check TALLYBOARD_DATABASE_URL, the server, and that its role may connect")
+    finally:
+        engine.close()
+
+
+def _clocks(apart_us: int) -> Finding:
+    told = f"this machine and the database are {abs(apart_us) / 1_000_000:.1f} seconds apart"
+    if abs(apart_us) > APART_US_MAX:
+        return Finding(False, "clocks", f"{told}; set both by the same time server, else days end at two different moments")
+    return Finding(True, "clocks", told)
 
 
 def _folder(folder: Path) -> Finding:
@@ -85,16 +121,16 @@ def _database(folder: Path) -> Iterator[Finding]:
     if condition is None:
         yield Finding(True, "database", "there is none yet; the first start makes it")
         return
-    yield _schema(condition.schema)
+    yield _schema(condition.schema, condition.needs)
     yield _time_of(condition.latest_us)
     whole = condition.verdict == "ok"
     told = "is whole" if whole else f"is damaged ({condition.verdict}); restore it from a backup"
     yield Finding(whole, "database", f"{folder / sqlite.FILE_NAME} {told}")
 
 
-def _schema(version: int) -> Finding:
-    known = len(sqlite.migrations())
-    if version > known:
+def _schema(version: int, needs: int) -> Finding:
+    known = len(migrations())
+    if needs > known:
         return Finding(False, "schema", f"written by a newer Tallyboard (schema {version}, this one knows {known}); install that version")
     if version < known:
         return Finding(

@@ -14,7 +14,7 @@ import typer
 from rich.progress import BarColumn, Progress, TextColumn
 
 from tallyboard import clock, demo, settings
-from tallyboard.app import App
+from tallyboard.app import App, State
 from tallyboard.cli.options import ACCOUNT_ID, ACTOR, Data, talk
 from tallyboard.errors import Invalid
 from tallyboard.intake.accept import Sender, accept
@@ -37,12 +37,11 @@ def serve(port: Port = None, host: Host = None, data: Data = None) -> None:
 
     chosen = settings.read({"data": data, "host": host, "port": port})
     listener = server.bind(chosen.host, chosen.port)
-    with App(chosen) as app:
-        talk.print(f"Tallyboard listens on {server.address(listener)} with the data in {chosen.data}", markup=False)
-        if _nobody_signed_in(app):
-            talk.print("Nobody has signed in yet. This link signs you in once, within 30 minutes:")
-            print(app.sign_in_link(server.address(listener)), flush=True)
-        app.start_housekeeping()
+    with App(chosen, patient=True) as app:
+        talk.print(f"Tallyboard listens on {server.address(listener)} with the data in {chosen.place}", markup=False)
+        if app.state is not State.READY:
+            talk.print("The database cannot be used yet; requests are answered 503 until it can. Trying again every second.")
+        app.start_housekeeping(when_ready=lambda: _greet(app, server.address(listener)))
         server.run(app, listener)
 
 
@@ -55,7 +54,7 @@ def demo_command(
     from tallyboard.web import server  # noqa: PLC0415  Likewise.
 
     with _folder(data) as folder:
-        chosen = settings.read({"data": folder, "port": port})
+        chosen = settings.read({"data": folder, "port": port, "database_url": ""})
         listener = server.bind(chosen.host, chosen.port, tries=DEMO_PORT_TRIES)
         with App(chosen) as app:
             _fill(app)
@@ -64,7 +63,7 @@ def demo_command(
             print(link, flush=True)
             ending = threading.Event()
             threading.Thread(target=_trickle, args=(app, ending), daemon=True).start()
-            app.start_housekeeping()
+            app.start_housekeeping(when_ready=lambda: None)
             if not no_browser:
                 webbrowser.open(link)
             try:
@@ -73,9 +72,12 @@ def demo_command(
                 ending.set()
 
 
-def _nobody_signed_in(app: App) -> bool:
+def _greet(app: App, address: str) -> None:
     with app.ledger.reading() as session:
-        return not members.anybody_signed_in(session)
+        if members.anybody_signed_in(session):
+            return
+    talk.print("Nobody has signed in yet. This link signs you in once, within 30 minutes:")
+    print(app.sign_in_link(address), flush=True)
 
 
 @contextmanager

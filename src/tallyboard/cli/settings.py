@@ -1,9 +1,12 @@
-"""`tallyboard settings`: every setting, where it comes from, and what it is now."""
+"""`tallyboard settings`: every setting, where it comes from, and what it is now (passwords aside)."""
 
 import os
+import re
 
 from tallyboard import settings as table
 from tallyboard.cli.options import Json, print_json
+
+_PASSWORD = re.compile(r"(://[^:@/]*:)[^@/]*@")
 
 
 def settings(as_json: Json = False) -> None:
@@ -13,7 +16,7 @@ def settings(as_json: Json = False) -> None:
             "name": each.name,
             "variable": each.variable,
             "default": each.default,
-            "value": os.environ.get(each.variable, each.default),
+            "value": _PASSWORD.sub(r"\1***@", os.environ.get(each.variable, each.default)),
             "help": each.help,
         }
         for each in table.TABLE

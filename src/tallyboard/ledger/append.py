@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from msgspec import Struct
 
 from tallyboard import days
-from tallyboard.errors import NotFound
 from tallyboard.intake.event import UNATTRIBUTED
 from tallyboard.ledger import audit
 from tallyboard.ledger.contract import Batch, Entry, Outcome, Session
+from tallyboard.ledger.locking import LockedAccount, lock
 from tallyboard.ledger.seen import SHELF_EVENTS, Seen
 
 USERS_REMEMBERED_MAX = 500_000
@@ -52,14 +52,13 @@ class Appender:
         self._seen.forget()
         self._user_ids.clear()
 
-    def _keep(self, session: Session, account_id: int, account: "LockedAccount", fresh: list[tuple[Entry, Batch]]) -> None:
+    def _keep(self, session: Session, account_id: int, account: LockedAccount, fresh: list[tuple[Entry, Batch]]) -> None:
         user_ids = self._users(session, account_id, account.user_count, {entry.event.user for entry, _ in fresh})
         session.many(
             """
             INSERT INTO event (account_id, shelf, event_key, content, user_id, at_us, received_us,
                                units, rated, type, model, source, id, data)
-            VALUES (:account_id, :shelf, :event_key, :content, :user_id, :at_us, :received_us,
-                    :units, :rated, :type, :model, :source, :id, :data)
+            $each (account_id, shelf, event_key, content, user_id, at_us, received_us, units, rated, type, model, source, id, data)
             """,
             [_event_line(account.shelf, user_ids[entry.event.user], entry, batch) for entry, batch in fresh],
         )
@@ -98,7 +97,7 @@ class Appender:
             new = sorted(key for key in unknown if (account_id, key) not in remembered)
             ids = {(account_id, key): user_count + position for position, key in enumerate(new, 1)}
             session.many(
-                "INSERT INTO app_user (account_id, user_id, key) VALUES (:account_id, :user_id, :key)",
+                "INSERT INTO app_user (account_id, user_id, key) $each (account_id, user_id, key)",
                 [(account_id, user_id, key) for (_, key), user_id in ids.items()],
             )
             remembered.update(ids)
@@ -110,7 +109,7 @@ def add_to_slots(session: Session, account_id: int, sums: Sequence[SlotSum]) -> 
     session.many(
         """
         INSERT INTO slot_usage AS kept (account_id, slot, user_id, units, events, unrated)
-        VALUES (:account_id, :slot, :user_id, :units, :events, :unrated)
+        $each (account_id, slot, user_id, units, events, unrated)
         ON CONFLICT (account_id, slot, user_id) DO UPDATE SET
             units = kept.units + EXCLUDED.units, events = kept.events + EXCLUDED.events, unrated = kept.unrated + EXCLUDED.unrated
         """,
@@ -118,7 +117,7 @@ def add_to_slots(session: Session, account_id: int, sums: Sequence[SlotSum]) -> 
     )
 
 
-def add_to_days(session: Session, account_id: int, account: "LockedAccount", sums: Sequence[SlotSum]) -> None:
+def add_to_days(session: Session, account_id: int, account: LockedAccount, sums: Sequence[SlotSum]) -> None:
     """Add sums to the users' days and the days' totals; while days are rebuilt, only to those already done."""
     zone = days.zone(account.timezone)
     by_user: dict[tuple[int, int], list[int]] = {}
@@ -137,7 +136,7 @@ def add_to_days(session: Session, account_id: int, account: "LockedAccount", sum
     session.many(
         """
         INSERT INTO day_usage AS kept (account_id, zone_version, user_id, day, units, events)
-        VALUES (:account_id, :zone_version, :user_id, :day, :units, :events)
+        $each (account_id, zone_version, user_id, day, units, events)
         ON CONFLICT (account_id, zone_version, user_id, day)
         DO UPDATE SET units = kept.units + EXCLUDED.units, events = kept.events + EXCLUDED.events
         """,
@@ -146,42 +145,12 @@ def add_to_days(session: Session, account_id: int, account: "LockedAccount", sum
     session.many(
         """
         INSERT INTO day_total AS kept (account_id, zone_version, day, units, events, unrated)
-        VALUES (:account_id, :zone_version, :day, :units, :events, :unrated)
+        $each (account_id, zone_version, day, units, events, unrated)
         ON CONFLICT (account_id, zone_version, day) DO UPDATE SET
             units = kept.units + EXCLUDED.units, events = kept.events + EXCLUDED.events, unrated = kept.unrated + EXCLUDED.unrated
         """,
         [(account_id, account.zone_version, day, *found) for day, found in sorted(by_day.items())],
     )
-
-
-class LockedAccount(Struct, frozen=True):
-    """An account row that no other transaction can change before this one ends.
-
-    `days_end` is the first day that the rebuild after a zone change has not reached, None where all days are complete.
-    """
-
-    timezone: str
-    zone_version: int
-    days_end: int | None
-    user_count: int
-    shelf: int
-    shelf_events: int
-
-
-def lock(session: Session, account_id: int) -> LockedAccount:
-    """Take the account row for this transaction."""
-    line = session.one(
-        """
-        UPDATE account SET revision = revision WHERE account_id = :account_id
-        RETURNING timezone, zone_version,
-                  CASE WHEN days_version < zone_version THEN coalesce(days_through + 1, -1000000) END,
-                  user_count, shelf, shelf_events
-        """,
-        account_id=account_id,
-    )
-    if line is None:
-        raise NotFound("there is no such account")
-    return LockedAccount(*line)
 
 
 def _sort_out(batch: Batch, seen: dict[bytes, int], fresh: list[tuple[Entry, Batch]]) -> Outcome:

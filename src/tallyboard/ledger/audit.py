@@ -3,10 +3,12 @@
 from msgspec.json import encode
 
 from tallyboard.ledger.contract import Session
+from tallyboard.ledger.locking import lock
 
 
 def note(session: Session, account_id: int, actor: str, action: str, detail: object, now_us: int) -> None:
     """Add a line. `detail` is anything that msgspec writes as JSON; it holds no secret."""
+    lock(session, account_id)
     (last,) = session.one("SELECT max(audit_id) FROM audit WHERE account_id = :account_id", account_id=account_id) or (None,)
     session.run(
         """

@@ -13,6 +13,7 @@ from msgspec import Struct
 
 from tallyboard.intake.event import UsageEvent
 
+CELL_FULL = "with these events one user's quarter hour or the account's day would exceed 15 billion credits"
 Result = TypeVar("Result")
 Value = int | str | bytes | None
 Line = tuple[Any, ...]
@@ -30,8 +31,12 @@ class Session(Protocol):
     def run(self, sql: str, **values: Value) -> int:
         """Change something; how many rows were."""
 
-    def many(self, sql: str, lines: Sequence[Sequence[Value]]) -> None:
-        """Run a statement once for each line; the line's values take the `:names` in order of appearance."""
+    def many(self, sql: str, lines: Sequence[Sequence[Value]]) -> int:
+        """Run a statement once for each line; how many rows were changed.
+
+        The line's values take the `:names` in order of appearance. An INSERT reads `$each (account_id, a, b)` for its
+        VALUES: an engine may then insert all lines, which must be of one account, at once.
+        """
 
     def among(self, sql: str, keys: Sequence[Value], **values: Value) -> list[Line]:
         """Every line of a statement that reads `IN $keys`, for any number of keys."""
@@ -63,6 +68,27 @@ class Outcome(Struct, frozen=True):
     conflict: int = 0
     unrated: int = 0
     unattributed: int = 0
+
+
+class Engine(Protocol):
+    """What keeps the rows. `quick` is true where a short read costs microseconds and may run on the event loop."""
+
+    quick: bool
+
+    def prepare(self) -> None:
+        """Make the table that counts migrations."""
+
+    def reading(self) -> AbstractContextManager[Session]:
+        """A snapshot to read from. Interrupted, Migrating or Unavailable where that is not to be had."""
+
+    def writing(self) -> AbstractContextManager[Session]:
+        """A transaction that is on disk when the context ends without an exception; the same errors."""
+
+    def figures(self) -> dict[str, float]:
+        """Gauges for operators, by name."""
+
+    def close(self) -> None:
+        """Close it."""
 
 
 class Ledger(Protocol):

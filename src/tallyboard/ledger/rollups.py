@@ -15,6 +15,7 @@ from tallyboard import days
 from tallyboard.days import DayRange
 from tallyboard.errors import NotFound
 from tallyboard.ledger.contract import Session
+from tallyboard.ledger.locking import lock
 
 SWEEP_USERS_AT_ONCE = 1_000
 _SLOT = "(at_us / 900000000)"
@@ -70,6 +71,7 @@ def change_zone(session: Session, account_id: int, name: str) -> bool:
 
 def rebuild_some(session: Session, account_id: int) -> bool:
     """Rebuild the next day of an account whose zone was changed; whether there is more to do."""
+    lock(session, account_id)
     zone = zone_of(session, account_id)
     if zone.ready:
         return _sweep(session, account_id, zone.version)

@@ -10,14 +10,13 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from functools import lru_cache
-from importlib import resources
 from pathlib import Path
 from queue import Empty, LifoQueue
 
 from msgspec import Struct
 
-from tallyboard.errors import CellFull, Unavailable
-from tallyboard.ledger.contract import Line, Value
+from tallyboard.errors import CellFull, Migrating, Unavailable
+from tallyboard.ledger.contract import CELL_FULL, Line, Value
 
 FILE_NAME = "tallyboard.db"
 BUSY_SECONDS = 30
@@ -27,11 +26,11 @@ CHECKPOINT_BYTES = 16 * 1024 * 1024
 WAL_BYTES_MAX = 512 * 1024 * 1024
 _KEYS_AT_ONCE = 500
 _CONSTRAINT_DATATYPE = 3091  # SQLite's code for a value that does not fit a column of a STRICT table
-_CELL_FULL = "with these events one user's quarter hour or the account's day would exceed 15 billion credits"
 
 _DIALECT = {
     "$int": "integer",
     "$bytes": "blob",
+    "$text": "text",
     "$clustered": "STRICT, WITHOUT ROWID",
     "$table": "STRICT",
     "$day_edges": "(SELECT value ->> 0 AS day, value ->> 1 AS first_slot, value ->> 2 AS end_slot FROM json_each(:edges))",
@@ -39,6 +38,8 @@ _DIALECT = {
     "$ordered_join": "CROSS JOIN",
 }
 _NAME = re.compile(r":[a-z_]+")
+_EACH = re.compile(r"\$each \(([a-z_, ]+)\)")
+_WORD = re.compile(r"[a-z_]+")
 _NAME_OR_KEYS = re.compile(r":[a-z_]+|\$keys")
 
 
@@ -61,9 +62,9 @@ class SqliteSession:
         """Change something; how many rows were."""
         return self._connection.execute(dialect(sql), values).rowcount
 
-    def many(self, sql: str, lines: Sequence[Sequence[Value]]) -> None:
+    def many(self, sql: str, lines: Sequence[Sequence[Value]]) -> int:
         """Run a statement once for each line."""
-        self._connection.executemany(_positional(dialect(sql)), lines)
+        return self._connection.executemany(_positional(dialect(sql)), lines).rowcount
 
     def among(self, sql: str, keys: Sequence[Value], **values: Value) -> list[Line]:
         """Every line of a statement that reads `IN $keys`."""
@@ -82,6 +83,8 @@ class SqliteSession:
 class SqliteEngine:
     """A data folder with one database file in it."""
 
+    quick = True
+
     def __init__(self, folder: Path, *, synchronous: str = "FULL") -> None:
         self.path = folder / FILE_NAME
         self._synchronous = synchronous
@@ -95,6 +98,11 @@ class SqliteEngine:
         self._closing = threading.Event()
         self._checkpointer = threading.Thread(target=self._checkpoint, name="checkpoint", daemon=True)
         self._checkpointer.start()
+
+    def prepare(self) -> None:
+        """Make the table that counts migrations."""
+        with self.writing() as session:
+            session.run("CREATE TABLE IF NOT EXISTS schema_version (version $int NOT NULL PRIMARY KEY, needs $int NOT NULL) $table")
 
     @contextmanager
     def reading(self) -> Iterator[SqliteSession]:
@@ -124,6 +132,10 @@ class SqliteEngine:
                 if self._writer.in_transaction:
                     self._writer.execute("ROLLBACK")
                 raise
+
+    def figures(self) -> dict[str, float]:
+        """Nothing that the operating system does not know better."""
+        return {}
 
     def close(self) -> None:
         """Close every connection; the last one writes the log back into the database file."""
@@ -169,30 +181,11 @@ class SqliteEngine:
         connection.close()
 
 
-def migrate(engine: SqliteEngine) -> int:
-    """Bring the schema up to date, one numbered file a transaction; the number reached.
-
-    A schema newer than this program raises Unavailable: an old program must not write to it.
-    """
-    with engine.writing() as session:
-        session.run("CREATE TABLE IF NOT EXISTS schema_version (version $int NOT NULL)")
-    files = migrations()
-    while True:
-        with engine.writing() as session:
-            version = (session.one("SELECT max(version) FROM schema_version") or (None,))[0] or 0
-            if version > len(files):
-                raise Unavailable(f"the data was written by a newer Tallyboard (schema {version}, this one knows {len(files)})")
-            if version == len(files):
-                return int(version)
-            for statement in files[version].split(";\n"):
-                session.run(statement)
-            session.run("INSERT INTO schema_version (version) VALUES (:version)", version=version + 1)
-
-
 class Condition(Struct, frozen=True):
-    """What a database file looks like from outside: its schema, when it was last written to by a command, SQLite's verdict."""
+    """What a database file looks like from outside: schema, least program, when a command last wrote to it, SQLite's verdict."""
 
     schema: int
+    needs: int
     latest_us: int | None
     verdict: str
 
@@ -204,18 +197,12 @@ def inspect(folder: Path) -> Condition | None:
         return None
     try:
         with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, timeout=BUSY_SECONDS)) as connection:
-            (schema,) = connection.execute("SELECT max(version) FROM schema_version").fetchone()
+            schema, needs = connection.execute("SELECT max(version), max(needs) FROM schema_version").fetchone()
             (latest_us,) = connection.execute("SELECT max(set_us) FROM rate_card WHERE account_id > 0").fetchone()
             (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
-            return Condition(schema or 0, latest_us, verdict)
+            return Condition(schema or 0, needs or 0, latest_us, verdict)
     except sqlite3.Error as error:
         raise Unavailable(f"{path} cannot be read ({error})") from error
-
-
-def migrations() -> list[str]:
-    """The texts of the numbered migrations, in order."""
-    folder = resources.files("tallyboard.ledger").joinpath("migrations")
-    return [entry.read_text("utf-8") for entry in sorted(folder.iterdir(), key=lambda entry: entry.name) if entry.name.endswith(".sql")]
 
 
 @lru_cache(maxsize=512)
@@ -223,7 +210,7 @@ def dialect(sql: str) -> str:
     """A statement with the engine's own fragments in place."""
     for fragment, text in _DIALECT.items():
         sql = sql.replace(fragment, text)
-    return sql
+    return _EACH.sub(lambda found: "VALUES (" + _WORD.sub(r":\g<0>", found[1]) + ")", sql)
 
 
 @lru_cache(maxsize=128)
@@ -245,11 +232,13 @@ def _own_errors() -> Iterator[None]:
         yield
     except sqlite3.IntegrityError as error:
         if error.sqlite_errorcode == _CONSTRAINT_DATATYPE:
-            raise CellFull(_CELL_FULL) from error
+            raise CellFull(CELL_FULL) from error
         raise
     except sqlite3.ProgrammingError:
         raise
     except sqlite3.DatabaseError as error:
+        if str(error).startswith("no such table"):
+            raise Migrating("the schema is not up to date yet; `tallyboard migrate` brings it there") from error
         raise Unavailable(f"the ledger cannot be used now: {error}") from error
     except OverflowError as error:
-        raise CellFull(_CELL_FULL) from error
+        raise CellFull(CELL_FULL) from error

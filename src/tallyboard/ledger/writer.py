@@ -5,36 +5,26 @@ bounded queue is refused at once, so an overload is answered, not buffered.
 """
 
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import AbstractContextManager
 from itertools import groupby
 from queue import SimpleQueue
-from typing import Any, Protocol
+from typing import Any
 
 from msgspec import Struct
 
-from tallyboard.errors import Overloaded, Unavailable
+from tallyboard.errors import Interrupted, Overloaded, Unavailable
 from tallyboard.ledger.append import Appender
-from tallyboard.ledger.contract import Batch, Outcome, Result, Session
+from tallyboard.ledger.contract import Batch, Engine, Outcome, Result, Session
 
 GROUP_BATCHES_MAX = 256
 GROUP_EVENTS_MAX = 10_000
 QUEUE_EVENTS_MAX = 100_000
 QUEUE_ITEMS_MAX = 4_096
-
-
-class Engine(Protocol):
-    """What the writer needs of an engine."""
-
-    def reading(self) -> AbstractContextManager[Session]:
-        """A snapshot."""
-
-    def writing(self) -> AbstractContextManager[Session]:
-        """A transaction."""
-
-    def close(self) -> None:
-        """Close it."""
+TRIES_AGAIN_SECONDS = (0.05, 0.2, 0.5, 1.0)
+"""How long to wait before each further try of a transaction that was interrupted; then its batches are refused."""
 
 
 class _Waiting(Struct):
@@ -43,6 +33,7 @@ class _Waiting(Struct):
     batch: Batch | None
     work: Callable[[Session], Any] | None
     future: Future[Any]
+    since: float
 
 
 class Writer:
@@ -55,6 +46,10 @@ class Writer:
         self._lock = threading.Lock()
         self._events = 0
         self._items = 0
+        self._groups = 0
+        self._grouped_events = 0
+        self._tried_again = 0
+        self._oldest: float | None = None
         self._closed = False
         self._thread = threading.Thread(target=self._run, name="ledger-writer", daemon=True)
         self._thread.start()
@@ -73,11 +68,11 @@ class Writer:
             done: Future[Outcome] = Future()
             done.set_result(Outcome())
             return done
-        return self._put(_Waiting(batch, None, Future()))
+        return self._put(_Waiting(batch, None, Future(), time.monotonic()))
 
     def change(self, work: Callable[[Session], Result]) -> Future[Result]:
         """Queue another transaction; it runs alone, in the order it came."""
-        return self._put(_Waiting(None, work, Future()))
+        return self._put(_Waiting(None, work, Future(), time.monotonic()))
 
     def close(self) -> None:
         """Write what is queued, then close the engine."""
@@ -90,9 +85,22 @@ class Writer:
         self._engine.close()
 
     @property
-    def waiting_events(self) -> int:
-        """How many events are queued or being written."""
-        return self._events
+    def quick(self) -> bool:
+        """Whether a short read may run on the event loop."""
+        return self._engine.quick
+
+    def figures(self) -> dict[str, float]:
+        """How the queue and the engine are doing, by the names of gauges and of counters (which end in _total)."""
+        oldest = self._oldest
+        return {
+            "waiting_events": self._events,
+            "waiting_requests": self._items,
+            "oldest_waiting_seconds": 0.0 if oldest is None else time.monotonic() - oldest,
+            "groups_total": self._groups,
+            "grouped_events_total": self._grouped_events,
+            "transactions_tried_again_total": self._tried_again,
+            **self._engine.figures(),
+        }
 
     def _put(self, item: _Waiting) -> Future[Any]:
         size = _size(item)
@@ -113,10 +121,15 @@ class Writer:
             if first is None:
                 return
             group, ahead, ends = self._gather(first)
+            self._oldest = first.since
             self._write(group)
+            self._oldest = None
+            events = sum(map(_size, group))
+            self._groups += 1
+            self._grouped_events += events
             with self._lock:
                 self._items -= len(group)
-                self._events -= sum(map(_size, group))
+                self._events -= events
             if ends:
                 return
 
@@ -144,10 +157,12 @@ class Writer:
     def _append(self, items: list[_Waiting]) -> None:
         """One transaction for all; where it fails, one for each, so that no batch fails for another."""
         try:
-            with self._engine.writing() as session:
-                outcomes = self._appender.append(session, [item.batch for item in items if item.batch])
+            outcomes = self._append_once_or_again([item.batch for item in items if item.batch])
+        except Unavailable as error:  # It would fail each of them; they are told now, not one by one.
+            for item in items:
+                item.future.set_exception(error)
+            return
         except Exception as error:  # noqa: BLE001  Whoever waits is told, whatever it is; the thread lives on.
-            self._appender.forget()
             if len(items) == 1:
                 items[0].future.set_exception(error)
             else:
@@ -156,6 +171,20 @@ class Writer:
             return
         for item, outcome in zip(items, outcomes, strict=True):
             item.future.set_result(outcome)
+
+    def _append_once_or_again(self, batches: list[Batch]) -> list[Outcome]:
+        """What was interrupted is tried again: had it been kept after all, its events are found there and count once."""
+        for seconds in (*TRIES_AGAIN_SECONDS, None):
+            try:
+                with self._engine.writing() as session:
+                    return self._appender.append(session, batches)
+            except BaseException as error:
+                self._appender.forget()
+                if seconds is None or not isinstance(error, Interrupted) or self._closed:
+                    raise
+            self._tried_again += 1
+            time.sleep(seconds)
+        raise AssertionError("the last try returns or raises")
 
     def _do(self, item: _Waiting) -> None:
         assert item.work is not None

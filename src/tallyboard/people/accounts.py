@@ -6,6 +6,7 @@ from tallyboard import days
 from tallyboard.errors import Invalid, NotFound
 from tallyboard.ledger import audit
 from tallyboard.ledger.contract import Session
+from tallyboard.ledger.locking import lock
 from tallyboard.ledger.rollups import change_zone
 from tallyboard.rates import card
 
@@ -26,18 +27,19 @@ def ensure_first(session: Session, now_us: int) -> bool:
     """Make the first account, in UTC with the default rate card, where there is none; whether it was made."""
     if session.one("SELECT 1 FROM account LIMIT 1"):
         return False
-    session.run(
+    made = session.run(
         """
         INSERT INTO account (account_id, name, timezone, zone_version, days_version, revision, user_count,
                              shelf, shelf_events, created_us)
-        VALUES (:account_id, :name, 'UTC', 1, 1, 1, 0, 0, 0, :now_us)
+        VALUES (:account_id, :name, 'UTC', 1, 1, 1, 0, 0, 0, :now_us) ON CONFLICT (account_id) DO NOTHING
         """,
         account_id=FIRST_ACCOUNT_ID,
         name=FIRST_NAME,
         now_us=now_us,
     )
-    set_card(session, FIRST_ACCOUNT_ID, card.default_text(), "setup", now_us)
-    return True
+    if made:
+        set_card(session, FIRST_ACCOUNT_ID, card.default_text(), "setup", now_us)
+    return made > 0
 
 
 def of(session: Session, account_id: int) -> Account:
@@ -61,6 +63,7 @@ def state(session: Session, account_id: int, now_us: int) -> str:
 
 def change(session: Session, account_id: int, actor: str, now_us: int, *, name: str | None = None, timezone: str | None = None) -> Account:
     """Rename the account or change its zone, and note what was changed."""
+    lock(session, account_id)
     before = of(session, account_id)
     if name is not None:
         name = name.strip()
@@ -93,6 +96,7 @@ def card_of(session: Session, account_id: int) -> tuple[int, str]:
 def set_card(session: Session, account_id: int, text: str, actor: str, now_us: int) -> int:
     """Put a rate card in force for events from now on; CardError where it has mistakes. Its number."""
     card.read(text)
+    lock(session, account_id)
     (last,) = session.one("SELECT max(card_id) FROM rate_card WHERE account_id = :account_id", account_id=account_id) or (None,)
     card_id = int(last or 0) + 1
     session.run(

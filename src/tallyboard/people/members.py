@@ -6,6 +6,7 @@ from msgspec import Struct
 
 from tallyboard.ledger import audit
 from tallyboard.ledger.contract import Session
+from tallyboard.ledger.locking import lock
 from tallyboard.people import secrets
 
 LINK_MINUTES = 30
@@ -33,10 +34,11 @@ class Member(Struct, frozen=True):
 
 def ensure_admin(session: Session, account_id: int, now_us: int, email: str = FIRST_EMAIL) -> Member:
     """The account's first administrator, made where there is none."""
+    lock(session, account_id)
     line = session.one(
         """
         SELECT member_id, account_id, email, role FROM member
-        WHERE account_id = :account_id AND role = 'admin' ORDER BY member_id LIMIT 1
+        WHERE account_id = :account_id AND role = 'admin' ORDER BY created_us, member_id LIMIT 1
         """,
         account_id=account_id,
     )
@@ -45,8 +47,7 @@ def ensure_admin(session: Session, account_id: int, now_us: int, email: str = FI
 
 def add(session: Session, account_id: int, email: str, role: Role, actor: str, now_us: int) -> Member:
     """A new member."""
-    (last,) = session.one("SELECT max(member_id) FROM member") or (None,)
-    member = Member(int(last or 0) + 1, account_id, email, role)
+    member = Member(secrets.number(), account_id, email, role)
     session.run(
         """
         INSERT INTO member (member_id, account_id, email, role, created_us)

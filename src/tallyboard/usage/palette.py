@@ -5,6 +5,7 @@ from datetime import date
 
 from tallyboard import days
 from tallyboard.ledger.contract import Session
+from tallyboard.ledger.locking import lock
 from tallyboard.usage.colours import Kept, assign
 
 
@@ -26,6 +27,7 @@ def settle(session: Session, account_id: int, rankings: Sequence[Sequence[str]],
 
     Where the windows show more users than there are colours, those `visible` in the present one come first.
     """
+    lock(session, account_id)
     kept = of(session, account_id)
     assigned = assign(assign(kept, rankings, today), [visible], today)
     changed = [

@@ -9,8 +9,9 @@ from msgspec.json import Decoder
 
 from tallyboard import days
 from tallyboard.ledger import audit
-from tallyboard.ledger.append import SlotSum, add_to_days, add_to_slots, lock
+from tallyboard.ledger.append import SlotSum, add_to_days, add_to_slots
 from tallyboard.ledger.contract import Ledger, Session
+from tallyboard.ledger.locking import lock
 from tallyboard.rates.charge import BadQuantity, Charger
 
 EVENTS_AT_ONCE = 5_000

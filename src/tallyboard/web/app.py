@@ -14,6 +14,7 @@ from tallyboard.app import App
 from tallyboard.web import metrics, problems, security
 from tallyboard.web.api import operations, usage, users
 from tallyboard.web.lane import with_lane
+from tallyboard.web.live import Streams
 from tallyboard.web.pages import render, routes
 
 ROUTES = [
@@ -38,7 +39,7 @@ def create(app: App) -> ASGIApp:
     assets = create_static_files_router(path="/assets", directories=[render.ASSETS], after_request=_keep_forever, include_in_schema=False)
     framework = Litestar(
         route_handlers=[*ROUTES, assets],
-        state=State({"app": app}),
+        state=State({"app": app, "streams": Streams(app)}),
         exception_handlers={Exception: _answer_problem},
         compression_config=CompressionConfig(backend="gzip", gzip_compress_level=6, exclude=["/api/v1/stream"]),
         openapi_config=OpenAPIConfig(

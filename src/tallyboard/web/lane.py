@@ -19,7 +19,7 @@ from tallyboard.ledger.contract import Batch, Outcome
 from tallyboard.people.keys import Scope as KeyScope
 from tallyboard.web import body, metrics, problems
 from tallyboard.web.problems import Problem
-from tallyboard.web.security import caller
+from tallyboard.web.security import caller, off_loop
 
 EVENTS_PATH = "/api/v1/events"
 INLINE_BYTES_MAX = 65_536
@@ -51,7 +51,7 @@ async def _post_events(app: App, scope: Scope, receive: Receive, send: Send) -> 
 async def _take(app: App, headers: Mapping[str, str], receive: Receive) -> tuple[int, bytes]:
     """The way of a request: who sends, what, is it good, is it on disk."""
     now_us = clock.now_us()
-    who = caller(app, headers.get("authorization"), KeyScope.INGEST, now_us)
+    who = await off_loop(app, lambda: caller(app, headers.get("authorization"), KeyScope.INGEST, now_us))
     content = await body.read(headers, receive)
     if len(content) <= INLINE_BYTES_MAX:
         accepted = _accept(headers, content, who, now_us)

@@ -1,10 +1,11 @@
 """What operators watch: counters for Prometheus, and the log of our own mistakes."""
 
 import sys
+from collections.abc import Mapping
 from contextlib import suppress
 
 import structlog
-from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
+from prometheus_client import CollectorRegistry, Counter, generate_latest
 
 from tallyboard.intake.event import Refusal
 from tallyboard.ledger.contract import Outcome
@@ -14,7 +15,17 @@ CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _registry = CollectorRegistry()
 _events = Counter("tallyboard_events", "Events by what became of them", ["outcome"], registry=_registry)
 _refusals = Counter("tallyboard_refused_events", "Refused events by reason", ["reason"], registry=_registry)
-_waiting = Gauge("tallyboard_waiting_events", "Events queued or being written", registry=_registry)
+_FIGURES = {
+    "waiting_events": "Events queued or being written",
+    "waiting_requests": "Requests queued or being written",
+    "oldest_waiting_seconds": "How long the group now being written has waited",
+    "groups_total": "Group commits",
+    "grouped_events_total": "Events in group commits: divided by the groups, the size of a group",
+    "transactions_tried_again_total": "Transactions that were interrupted and tried again",
+    "database_connections": "Connections to the database server",
+    "database_connections_idle": "Connections that nobody uses now",
+    "database_requests_waiting": "Requests that wait for a connection",
+}
 _log = structlog.get_logger()
 
 
@@ -31,10 +42,15 @@ def refused(refusals: tuple[Refusal, ...]) -> None:
         _refusals.labels(refusal.reason).inc()
 
 
-def text(waiting_events: int) -> bytes:
-    """Everything, in Prometheus' text format."""
-    _waiting.set(waiting_events)
-    return generate_latest(_registry)
+def text(figures: Mapping[str, float]) -> bytes:
+    """Everything, in Prometheus' text format; `figures` are the ledger's."""
+    return b"".join([generate_latest(_registry), *(_line(name, value) for name, value in figures.items())])
+
+
+def _line(name: str, value: float) -> bytes:
+    kind = "counter" if name.endswith("_total") else "gauge"
+    name_there = f"tallyboard_{name}"
+    return f"# HELP {name_there} {_FIGURES[name]}\n# TYPE {name_there} {kind}\n{name_there} {float(value)}\n".encode()
 
 
 def set_up_log() -> None:

@@ -1,10 +1,10 @@
 -- The whole schema. account_id leads every key of what belongs to an account, so that the tables can be
--- distributed by it. $int, $bytes and $clustered are the engine's words. Times are microseconds of UTC, amounts units.
+-- distributed by it. $int, $bytes, $text, $table and $clustered are the engine's words. Times are microseconds of UTC, amounts units.
 
 CREATE TABLE account (
     account_id    $int   NOT NULL PRIMARY KEY,
-    name          text   NOT NULL,
-    timezone      text   NOT NULL,
+    name          $text  NOT NULL,
+    timezone      $text  NOT NULL,
     zone_version  $int   NOT NULL,  -- grows with every change of the zone; stamps the rows of day_usage
     days_version  $int   NOT NULL,  -- the zone_version whose days are complete; behind it while days are rebuilt
     days_through  $int  ,           -- how far the rebuild has come: the last day done
@@ -18,9 +18,9 @@ CREATE TABLE account (
 CREATE TABLE app_user (
     account_id    $int   NOT NULL,
     user_id       $int   NOT NULL,
-    key           text   NOT NULL,
-    email         text,
-    name          text,
+    key           $text  NOT NULL,
+    email         $text,
+    name          $text,
     colour        $int  ,           -- 0..9: the user's place in the chart's palette
     visible_day   $int  ,           -- the last day on which the chart showed the user individually
     PRIMARY KEY (account_id, user_id)
@@ -38,11 +38,11 @@ CREATE TABLE event (
     received_us   $int   NOT NULL,
     units         $int   NOT NULL,
     rated         $int   NOT NULL,  -- 0 where no meter matched
-    type          text   NOT NULL,
-    model         text   NOT NULL,
-    source        text   NOT NULL,
-    id            text   NOT NULL,
-    data          text   NOT NULL,  -- JSON
+    type          $text  NOT NULL,
+    model         $text  NOT NULL,
+    source        $text  NOT NULL,
+    id            $text  NOT NULL,
+    data          $text  NOT NULL,  -- JSON
     PRIMARY KEY (account_id, shelf, event_key)
 ) $table;
 
@@ -86,7 +86,7 @@ CREATE TABLE day_total (
 CREATE TABLE rate_card (
     account_id    $int   NOT NULL,
     card_id       $int   NOT NULL,
-    text          text   NOT NULL,
+    text          $text  NOT NULL,
     set_us        $int   NOT NULL,
     PRIMARY KEY (account_id, card_id)
 ) $table;
@@ -95,9 +95,9 @@ CREATE TABLE audit (
     account_id    $int   NOT NULL,
     audit_id      $int   NOT NULL,
     at_us         $int   NOT NULL,
-    actor         text   NOT NULL,
-    action        text   NOT NULL,
-    detail        text   NOT NULL,  -- JSON
+    actor         $text  NOT NULL,
+    action        $text  NOT NULL,
+    detail        $text  NOT NULL,  -- JSON
     PRIMARY KEY (account_id, audit_id)
 ) $table;
 
@@ -105,11 +105,11 @@ CREATE TABLE audit (
 
 CREATE TABLE api_key (
     secret_hash   $bytes NOT NULL PRIMARY KEY,
-    key_id        text   NOT NULL UNIQUE,
+    key_id        $text  NOT NULL UNIQUE,
     account_id    $int   NOT NULL,
-    name          text   NOT NULL,
-    scopes        text   NOT NULL,
-    user_key      text,
+    name          $text  NOT NULL,
+    scopes        $text  NOT NULL,
+    user_key      $text,
     created_us    $int   NOT NULL,
     expires_us    $int  ,
     revoked_us    $int  
@@ -118,8 +118,8 @@ CREATE TABLE api_key (
 CREATE TABLE member (
     member_id     $int   NOT NULL PRIMARY KEY,
     account_id    $int   NOT NULL,
-    email         text   NOT NULL,
-    role          text   NOT NULL,
+    email         $text  NOT NULL,
+    role          $text  NOT NULL,
     created_us    $int   NOT NULL,
     UNIQUE (account_id, email)
 ) $table;

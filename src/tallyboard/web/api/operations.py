@@ -4,7 +4,6 @@ from litestar import MediaType, Request, Response, get
 from litestar.datastructures import State
 
 from tallyboard.app import App
-from tallyboard.people import accounts
 from tallyboard.web import metrics
 
 
@@ -16,10 +15,9 @@ async def get_health() -> str:
 
 @get("/readyz", media_type=MediaType.TEXT, sync_to_thread=True, summary="The ledger answers", tags=["operations"])
 def get_readiness(request: Request[None, None, State]) -> str:
-    """Answers when the ledger can be read, else 503."""
+    """Answers when the ledger can be read, else 503: `urn:tallyboard:problem:migrating` or `unavailable`."""
     app: App = request.app.state.app
-    with app.ledger.reading() as session:
-        accounts.of(session, accounts.FIRST_ACCOUNT_ID)
+    app.check_ready()
     return "ready"
 
 
@@ -27,4 +25,4 @@ def get_readiness(request: Request[None, None, State]) -> str:
 def get_metrics(request: Request[None, None, State]) -> Response[bytes]:
     """Counters and gauges of this process."""
     app: App = request.app.state.app
-    return Response(metrics.text(app.ledger.waiting_events), headers={"Content-Type": metrics.CONTENT_TYPE})
+    return Response(metrics.text(app.ledger.figures()), headers={"Content-Type": metrics.CONTENT_TYPE})

@@ -10,11 +10,11 @@ from litestar.response import ServerSentEvent, Stream
 
 from tallyboard import clock
 from tallyboard.app import App
-from tallyboard.errors import TallyboardError
 from tallyboard.people import accounts
 from tallyboard.people.keys import Scope
 from tallyboard.usage import asked, export
-from tallyboard.web import live, security
+from tallyboard.web import security
+from tallyboard.web.live import Streams
 from tallyboard.web.problems import Problem, unauthorized
 
 CACHE = "private, no-cache"
@@ -71,11 +71,13 @@ async def get_stream(request: Request[None, None, State], since: str | None = No
     def still_allowed() -> bool:
         try:
             return account() is not None
-        except (Problem, TallyboardError):
+        except Problem:
             return False
 
-    account_id = account()
+    account_id = await security.off_loop(app, account)
     if account_id is None:
         raise unauthorized("sign in, or send an API key with the scope read")
     known = request.headers.get("last-event-id") or since or ""
-    return ServerSentEvent(live.stream(app, account_id, known, still_allowed), headers={"Cache-Control": "no-store"})
+    streams: Streams = request.app.state.streams
+    streams.check_room()
+    return ServerSentEvent(streams.follow(account_id, known, still_allowed), headers={"Cache-Control": "no-store"})
