@@ -70,9 +70,10 @@ def event(id: str, user: str | None = "alice", *, time: str | None = "2026-11-01
 class Keys(dict[str, str]):
     """API keys by their scopes, such as `keys["ingest,adjust"]`; made through the command line when first asked for."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, **more: str) -> None:
         super().__init__()
         self._folder = folder
+        self._more = more
 
     def __missing__(self, scopes: str) -> str:
         self[scopes] = self.make(scopes)
@@ -80,35 +81,36 @@ class Keys(dict[str, str]):
 
     def make(self, scopes: str, *options: object) -> str:
         """A new key with options of `tallyboard key create`."""
-        made = tallyboard("key", "create", "--name", "test", "--scopes", scopes, "--json", *options, data=self._folder)
+        made = tallyboard("key", "create", "--name", "test", "--scopes", scopes, "--json", *options, data=self._folder, **self._more)
         return str(json.loads(made.stdout)["key"])
 
 
 class Server:
     """A running `tallyboard serve`: `url`, `folder`, `keys` by scopes, `process`. It may be killed and restarted."""
 
-    def __init__(self, folder: Path, **more: str) -> None:
+    def __init__(self, folder: Path, *, ready: bool = True, name: str = "", **more: str) -> None:
         self.folder = folder
-        self.keys = Keys(folder)
+        self.keys = Keys(folder, **more)
         self.url = ""
         self.client = httpx.Client(timeout=60)
         self.process: subprocess.Popen[bytes]
-        self._more = more
-        self.start()
+        self.variables = more
+        self._name = name
+        self.start(ready=ready)
 
-    def start(self) -> None:
-        """Start on a free port and wait until the ledger answers."""
+    def start(self, *, ready: bool = True) -> None:
+        """Start on a free port and wait until the ledger answers, or only until the server does."""
         self.folder.parent.mkdir(parents=True, exist_ok=True)
-        self._log = self.folder.with_name(f"{self.folder.name}.log")
+        self._log = self.folder.with_name(f"{self.folder.name}{self._name}.log")
         with self._log.open("wb") as log:
             self.process = subprocess.Popen(
                 [PROGRAM, "serve", "--port", "0", "--data", self.folder],
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                env=environment(**{**engines.variables(self.folder), **self._more}),
+                env=environment(**{**engines.variables(self.folder), **self.variables}),
             )
         try:
-            wait_until(self._is_ready, "the server is ready")
+            wait_until(self._is_ready if ready else self._is_alive, "the server is ready")
         except BaseException:
             self.kill()
             raise
@@ -140,7 +142,11 @@ class Server:
     def sign_in_link(self) -> str:
         """A new link that signs Alice in once."""
         port = str(httpx.URL(self.url).port)
-        return str(json.loads(tallyboard("member", "link", "--json", data=self.folder, TALLYBOARD_PORT=port).stdout)["link"])
+        return str(
+            json.loads(tallyboard("member", "link", "--json", data=self.folder, **{**self.variables, "TALLYBOARD_PORT": port}).stdout)[
+                "link"
+            ]
+        )
 
     def kill(self) -> None:
         """End it as a power cut would: at once, without a word."""
@@ -153,13 +159,16 @@ class Server:
         self.process.wait(DEADLINE_SECONDS)
 
     def _is_ready(self) -> bool:
+        return self._is_alive() and self.client.get(f"{self.url}/readyz").status_code == 200
+
+    def _is_alive(self) -> bool:
         assert self.process.poll() is None, f"the server has ended:\n{self.log}"
         _, found, rest = self.log.partition("listens on ")
         if not found or "\n" not in rest:
             return False
         self.url = rest.split()[0]
         try:
-            return self.client.get(f"{self.url}/readyz").status_code == 200
+            return self.client.get(f"{self.url}/healthz").status_code == 200
         except httpx.TransportError:
             return False
 

@@ -5,9 +5,9 @@ throw-away cluster, `citus` in one on the cluster that TALLYBOARD_TEST_CITUS_URL
 """
 
 import os
-from collections.abc import Sequence
 from hashlib import sha256
 from pathlib import Path
+from shutil import copytree
 from typing import Any
 from urllib.parse import quote
 
@@ -16,7 +16,9 @@ import pytest
 
 from tallyboard import settings
 from tallyboard.app import open_engine
+from tallyboard.ledger import citus
 from tallyboard.ledger.contract import Engine, Line
+from tallyboard.ledger.migrate import migrate
 from tallyboard.settings import Settings
 
 NAME = os.environ.get("TALLYBOARD_TEST_ENGINE", "sqlite")
@@ -33,6 +35,11 @@ _made: set[str] = set()
 def variables(folder: Path | None) -> dict[str, str]:
     """The environment in which a command works on the ledger of a folder."""
     return {} if NAME == "sqlite" or folder is None else {"TALLYBOARD_DATABASE_URL": url(folder)}
+
+
+def cluster_variables() -> dict[str, str]:
+    """What a process that runs tests' code needs to find the run's cluster."""
+    return {} if NAME == "sqlite" else {CLUSTER_VARIABLE: _cluster()}
 
 
 def url(folder: Path) -> str:
@@ -77,10 +84,16 @@ def drop(folder: Path) -> None:
             connection.execute(f"DROP SCHEMA IF EXISTS {schema} CASCADE")
 
 
-def copy(source: Path, target: Path, tables: Sequence[str]) -> None:
-    """Fill the empty tables of one schema from another."""
+def copy(source: Path, target: Path) -> None:
+    """Make a folder's ledger the same as another's, which nobody uses now."""
+    if NAME == "sqlite":
+        copytree(source, target)
+        return
+    engine = open_on(target)
+    migrate(engine)
+    engine.close()
     with psycopg.connect(url(target), autocommit=True) as connection:
-        for table in tables:
+        for table in (*citus.DISTRIBUTED, *citus.REFERENCE):
             connection.execute(f"INSERT INTO {_schema(target)}.{table} SELECT * FROM {_schema(source)}.{table}")
 
 

@@ -3,7 +3,6 @@
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
-from contextlib import suppress
 from enum import StrEnum
 from types import TracebackType
 from typing import Self
@@ -15,7 +14,7 @@ from tallyboard.errors import Migrating, NewerSchema, TallyboardError, Unavailab
 from tallyboard.intake.accept import Sender
 from tallyboard.ledger import rollups
 from tallyboard.ledger.contract import Engine
-from tallyboard.ledger.migrate import migrate
+from tallyboard.ledger.migrate import migrate, pending
 from tallyboard.ledger.sqlite import SqliteEngine
 from tallyboard.ledger.writer import Writer
 from tallyboard.people import accounts, keys, members
@@ -68,14 +67,14 @@ class App:
     def __init__(self, settings: Settings, *, patient: bool = False) -> None:
         self.settings = settings
         self.state = State.AWAY
+        self._trouble: Unavailable | None = None
         self._engine = open_engine(settings)
         try:
-            self._make_ready()
-        except BaseException as error:
-            passes = isinstance(error, Unavailable) and not isinstance(error, NewerSchema)
-            if not (patient and passes and settings.database_url):
-                self._engine.close()
-                raise
+            if not (patient and settings.database_url) or self._is_up_to_date():
+                self._make_ready()
+        except BaseException:
+            self._engine.close()
+            raise
         self.ledger = Writer(self._engine)
         self._chargers: dict[tuple[int, int], Charger] = {}
         self._page_states: dict[int, tuple[int, str]] = {}
@@ -123,17 +122,22 @@ class App:
         """Do one step of what a zone change left to do; the future says whether there is more."""
         return self.ledger.change(lambda session: rollups.rebuild_some(session, account_id))
 
-    def start_housekeeping(self, when_ready: Callable[[], object]) -> None:
-        """From now on, in the background: make the ledger ready where it is not, call `when_ready` once, rebuild days."""
+    def start_housekeeping(self, when_ready: Callable[[], object], tell: Callable[[str], object]) -> None:
+        """From now on, in the background: make the ledger ready where it is not, call `when_ready` once, rebuild days.
+
+        `tell` takes a sentence on why the ledger is not ready yet.
+        """
         if self.state is State.READY:
             when_ready()
-        self._housekeeper = threading.Thread(target=self._keep_house, args=(when_ready,), name="housekeeping", daemon=True)
+        self._housekeeper = threading.Thread(target=self._keep_house, args=(when_ready, tell), name="housekeeping", daemon=True)
         self._housekeeper.start()
 
     def check_ready(self) -> None:
         """Nothing where the ledger can be used now; else Migrating or Unavailable."""
         if self.state is State.MIGRATING:
             raise Migrating("the schema is being brought up to date")
+        if self._trouble is not None:
+            raise self._trouble
         with self.ledger.reading() as session:
             accounts.of(session, accounts.FIRST_ACCOUNT_ID)
 
@@ -152,7 +156,18 @@ class App:
             charger = self._chargers[account_id, card_id] = Charger(card.read(text))
         return charger
 
+    def _is_up_to_date(self) -> bool:
+        """Whether nothing is to be waited for; NewerSchema where waiting would not help."""
+        try:
+            with self._engine.reading() as session:
+                return not pending(session)
+        except NewerSchema:
+            raise
+        except Unavailable:
+            return False
+
     def _make_ready(self) -> None:
+        self._engine.prepare()  # While the database is away this fails, and nothing is being migrated yet.
         self.state = State.MIGRATING
         try:
             migrate(self._engine)
@@ -163,11 +178,20 @@ class App:
             raise
         self.state = State.READY
 
-    def _keep_house(self, when_ready: Callable[[], object]) -> None:
-        while self.state is not State.READY and not self._closing.wait(HOUSEKEEPING_SECONDS):
-            with suppress(Unavailable):
+    def _become_ready(self, when_ready: Callable[[], object], tell: Callable[[str], object]) -> None:
+        while self.state is not State.READY and not self._closing.is_set():
+            try:
                 self._make_ready()
+                self._trouble = None
                 when_ready()
+            except Unavailable as error:
+                if str(error) != str(self._trouble):
+                    tell(f"{error}; requests are answered 503 until that passes")
+                self._trouble = error
+                self._closing.wait(HOUSEKEEPING_SECONDS)
+
+    def _keep_house(self, when_ready: Callable[[], object], tell: Callable[[str], object]) -> None:
+        self._become_ready(when_ready, tell)
         while not self._closing.wait(HOUSEKEEPING_SECONDS):
             try:
                 with self.ledger.reading() as session:

@@ -9,12 +9,12 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from shutil import copytree
 from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
+from tests import engines
 from tests.browser import northwind as account
 from tests.browser.northwind import Northwind
 from tests.conftest import Server, serving
@@ -85,7 +85,7 @@ def filled(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Northw
 def northwind(filled: Northwind, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Northwind]:
     """The account, on a server that the tests of a module share."""
     folder = tmp_path_factory.mktemp("northwind") / "data"
-    copytree(filled.server.folder, folder)
+    engines.copy(filled.server.folder, folder)
     with serving(folder) as server:
         server.keys.update(filled.server.keys)
         yield replace(filled, server=server)

@@ -6,11 +6,12 @@ import httpx
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tallyboard import clock, settings
+from tallyboard import clock
 from tallyboard.app import App
 from tallyboard.cli.options import ACCOUNT_ID
 from tallyboard.people import members
 from tallyboard.people.members import Role
+from tests import engines
 from tests.browser.conftest import Complaints, Open, sign_in
 from tests.browser.northwind import Northwind
 from tests.conftest import Server
@@ -127,7 +128,7 @@ def test_an_account_without_usage_says_so_in_every_window(browser: Browser, serv
 
 
 def _link_of_a_member(server: Server) -> str:
-    with App(settings.read({"data": server.folder})) as app, app.ledger.writing() as session:
+    with App(engines.settings_of(server.folder)) as app, app.ledger.writing() as session:
         now_us = clock.now_us()
         bob = members.add(session, ACCOUNT_ID, f"bob-{now_us}@northwind.example", Role.MEMBER, "test", now_us)
         return f"{server.url}/sign-in?token={members.invite(session, bob, now_us)}"

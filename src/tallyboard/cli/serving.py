@@ -14,7 +14,7 @@ import typer
 from rich.progress import BarColumn, Progress, TextColumn
 
 from tallyboard import clock, demo, settings
-from tallyboard.app import App, State
+from tallyboard.app import App
 from tallyboard.cli.options import ACCOUNT_ID, ACTOR, Data, talk
 from tallyboard.errors import Invalid
 from tallyboard.intake.accept import Sender, accept
@@ -39,9 +39,7 @@ def serve(port: Port = None, host: Host = None, data: Data = None) -> None:
     listener = server.bind(chosen.host, chosen.port)
     with App(chosen, patient=True) as app:
         talk.print(f"Tallyboard listens on {server.address(listener)} with the data in {chosen.place}", markup=False)
-        if app.state is not State.READY:
-            talk.print("The database cannot be used yet; requests are answered 503 until it can. Trying again every second.")
-        app.start_housekeeping(when_ready=lambda: _greet(app, server.address(listener)))
+        app.start_housekeeping(lambda: _greet(app, server.address(listener)), _tell)
         server.run(app, listener)
 
 
@@ -63,13 +61,17 @@ def demo_command(
             print(link, flush=True)
             ending = threading.Event()
             threading.Thread(target=_trickle, args=(app, ending), daemon=True).start()
-            app.start_housekeeping(when_ready=lambda: None)
+            app.start_housekeeping(lambda: None, _tell)
             if not no_browser:
                 webbrowser.open(link)
             try:
                 server.run(app, listener)
             finally:
                 ending.set()
+
+
+def _tell(sentence: str) -> None:
+    talk.print(sentence, markup=False)
 
 
 def _greet(app: App, address: str) -> None:

@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
+from types import NoneType
 
 import psycopg
 from psycopg import Connection, errors
@@ -31,11 +32,15 @@ _DIALECT = {
     "$int": "bigint",
     "$bytes": "bytea",
     "$text": 'text COLLATE "C"',  # Sorts by UTF-8 bytes, as SQLite does.
-    "$clustered": "",
+    "$clustered": "WITH (fillfactor = 80)",  # Room for the next sums of a line on its own page.
     "$table": "",
+    "$heap_index": "CREATE INDEX",
     "$day_edges": """(SELECT (value ->> 0)::bigint AS day, (value ->> 1)::bigint AS first_slot, (value ->> 2)::bigint AS end_slot
                       FROM jsonb_array_elements(:edges::jsonb))""",
     "$ordered_join": "JOIN",
+    "$empty": "TRUNCATE",
+    # Which server since when, and which table there: two addresses of the same ledger give the same.
+    "$place": "concat_ws(' ', extract(epoch FROM pg_postmaster_start_time()), current_database(), to_regclass('account')::oid)",
     "IN $keys": "= ANY(:keys)",
 }
 _NAME = re.compile(r"(?<!:):([a-z_]+)")
@@ -72,7 +77,7 @@ class PostgresSession:
         account_ids, *columns = zip(*lines, strict=True)
         if len(set(account_ids)) != 1:
             raise Invalid("the lines of one statement belong to one account")
-        text, names = _unnested(sql, tuple(type(column[0]) for column in columns))
+        text, names = _unnested(sql, tuple(map(_kind, columns)))
         values = dict(zip(names, map(list, columns), strict=True))
         return self._connection.execute(text, {"account_id": account_ids[0], **values}).rowcount
 
@@ -183,12 +188,18 @@ def _unnested(sql: str, types: tuple[type, ...]) -> tuple[str, list[str]]:
     found = _EACH.search(sql)
     assert found is not None, "a statement with $each names account_id first"
     names = found[1].split(", ")
-    arrays = ", ".join(f":{name}::{_ARRAYS[kind]}" for name, kind in zip(names, types, strict=True))
+    known = {name: kind for name, kind in zip(names, types, strict=True) if kind is not NoneType}
+    arrays = ", ".join(f":{name}::{_ARRAYS[kind]}" for name, kind in known.items())
     source = (
-        f"SELECT account.account_id, {', '.join(f'line.{name}' for name in names)} FROM account, "
-        f"unnest({arrays}) AS line ({', '.join(names)}) WHERE account.account_id = :account_id"
+        f"SELECT account.account_id, {', '.join(f'line.{name}' if name in known else 'NULL' for name in names)} FROM account, "
+        f"unnest({arrays}) AS line ({', '.join(known)}) WHERE account.account_id = :account_id"
     )
     return dialect(sql.replace(found[0], source)), names
+
+
+def _kind(column: Sequence[Value]) -> type:
+    """What a column's values are; NoneType where it has none, which fits a column of any type."""
+    return next((type(value) for value in column if value is not None), NoneType)
 
 
 class _WholeNumber(Loader):

@@ -33,9 +33,12 @@ _DIALECT = {
     "$text": "text",
     "$clustered": "STRICT, WITHOUT ROWID",
     "$table": "STRICT",
+    "$heap_index": "-- Not here, where tables are kept in the order of their key:",
     "$day_edges": "(SELECT value ->> 0 AS day, value ->> 1 AS first_slot, value ->> 2 AS end_slot FROM json_each(:edges))",
     # Take the left side first and look the right side up by its key: SQLite's planner may not turn it round.
     "$ordered_join": "CROSS JOIN",
+    "$empty": "DELETE FROM",
+    "$place": "(SELECT file FROM pragma_database_list WHERE name = 'main')",
 }
 _NAME = re.compile(r":[a-z_]+")
 _EACH = re.compile(r"\$each \(([a-z_, ]+)\)")

@@ -112,9 +112,10 @@ class Source:
                 SELECT edge.day, sum(slot_usage.units >> 32), sum(slot_usage.units & 4294967295) FROM $day_edges AS edge
                 $ordered_join slot_usage ON slot_usage.account_id = :account_id
                     AND slot_usage.slot >= edge.first_slot AND slot_usage.slot < edge.end_slot
+                WHERE slot_usage.slot >= :first_slot AND slot_usage.slot < :end_slot
                 GROUP BY edge.day
                 """,
-                account_id=self._account_id,
+                **self._slots(span),
                 edges=edges_text(span, self.zone),
             )
         return {day: (high << 32) + low for day, high, low in lines}
@@ -156,11 +157,11 @@ class Source:
                 SELECT slot_usage.user_id, edge.day, sum(slot_usage.units >> 32), sum(slot_usage.units & 4294967295) FROM $day_edges AS edge
                 $ordered_join slot_usage ON slot_usage.account_id = :account_id
                     AND slot_usage.slot >= edge.first_slot AND slot_usage.slot < edge.end_slot
-                WHERE slot_usage.user_id IN $keys
+                WHERE slot_usage.slot >= :first_slot AND slot_usage.slot < :end_slot AND slot_usage.user_id IN $keys
                 GROUP BY slot_usage.user_id, edge.day
                 """,
                 user_ids,
-                account_id=self._account_id,
+                **self._slots(span),
                 edges=edges_text(span, self.zone),
             )
         first = days.to_number(span.first)

@@ -72,6 +72,8 @@ CREATE TABLE day_usage (
     events        $int   NOT NULL,
     PRIMARY KEY (account_id, zone_version, user_id, day)
 ) $clustered;
+-- A window is a stretch of days of all users. SQLite keeps a user's days together and reads them user by user.
+$heap_index day_usage_window ON day_usage (account_id, zone_version, day);
 
 CREATE TABLE day_total (
     account_id    $int   NOT NULL,

@@ -1,0 +1,156 @@
+"""The statements behind a page and behind intake find their rows by the intended index, on a ledger of a million user-days.
+
+Plans are those of the engine itself for the statements as they are run, with their values.
+"""
+
+import re
+from collections.abc import Iterator
+from contextlib import closing
+from typing import Any
+
+import pytest
+
+from tallyboard import clock, days
+from tallyboard.days import DayRange
+from tallyboard.errors import Unavailable
+from tallyboard.ledger import rollups, sqlite
+from tallyboard.ledger.contract import Engine, Line, Session
+from tallyboard.ledger.locking import lock
+from tallyboard.ledger.migrate import migrate
+from tallyboard.ledger.seen import Seen
+from tallyboard.people import accounts, keys, members
+from tallyboard.usage.question import Question, answer
+from tests import engines
+
+USERS, DAYS_KEPT, EVENTS = 2_800, 360, 100_000
+TODAY = days.to_number(days.today(clock.now_us(), days.zone("UTC")))
+WINDOW = DayRange(days.from_number(TODAY - 29), days.from_number(TODAY))
+LARGE = ("day_usage", "slot_usage", "event", "app_user")
+
+
+class Watched:
+    """A session that notes what it was asked, with the values."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self.asked: list[tuple[str, dict[str, Any]]] = []
+
+    def all(self, sql: str, **values: Any) -> list[Line]:
+        self.asked.append((sql, values))
+        return self._session.all(sql, **values)
+
+    def one(self, sql: str, **values: Any) -> Line | None:
+        self.asked.append((sql, values))
+        return self._session.one(sql, **values)
+
+    def among(self, sql: str, keys: Any, **values: Any) -> list[Line]:
+        one_key = re.sub(r"IN \$keys", "IN (:key)", sql)
+        self.asked.append((one_key, {**values, "key": keys[0]}))
+        return self._session.among(sql, keys, **values)
+
+
+@pytest.fixture(scope="module")
+def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+    """A ledger with a year of 2,800 users, filled past Tallyboard as fast as the engine can."""
+    folder = tmp_path_factory.mktemp("plans") / "data"
+    with closing(engines.open_on(folder)) as opened:
+        migrate(opened)
+        with opened.writing() as session:
+            accounts.ensure_first(session, clock.now_us())
+            _fill(session)
+        with opened.writing() as session:
+            session.run("ANALYZE")
+        yield opened
+    engines.drop(folder)
+
+
+def _fill(session: Session) -> None:
+    """Days come in their order, as they do in life; each user-day is one quarter hour."""
+    numbers = "WITH RECURSIVE n (v) AS (SELECT CAST(:least AS $int) UNION ALL SELECT v + 1 FROM n WHERE v < :most)".replace(
+        "$int", "integer" if engines.NAME == "sqlite" else "bigint"
+    )
+    session.run(
+        f"INSERT INTO app_user (account_id, user_id, key) {numbers} SELECT 1, v, 'user-' || v FROM n",
+        least=1,
+        most=USERS,
+    )
+    span = {"least": TODAY - DAYS_KEPT + 1, "most": TODAY}
+    session.run(
+        f"""
+        INSERT INTO day_usage (account_id, zone_version, user_id, day, units, events)
+        {numbers} SELECT 1, 1, user_id, v, user_id * v, 1 FROM n CROSS JOIN app_user
+        """,
+        **span,
+    )
+    session.run(
+        f"""
+        INSERT INTO slot_usage (account_id, slot, user_id, units, events, unrated)
+        {numbers} SELECT 1, v * 96 + user_id % 96, user_id, user_id * v, 1, 0 FROM n CROSS JOIN app_user
+        """,
+        **span,
+    )
+    key = "CAST(printf('%016d', v) AS blob)" if engines.NAME == "sqlite" else "convert_to(lpad(v::text, 16, '0'), 'UTF8')"
+    session.run(
+        f"INSERT INTO event {numbers} SELECT 1, 0, {key}, v, 1, v, v, 1, 1, '', '', '', '', '{{}}' FROM n",
+        least=1,
+        most=EVENTS,
+    )
+    session.run("INSERT INTO day_total SELECT 1, 1, day, sum(units), sum(events), 0 FROM day_usage GROUP BY day")
+
+
+def plan(session: Session, sql: str, values: dict[str, Any]) -> str:
+    """How the engine would find the rows of a statement."""
+    if engines.NAME == "sqlite":
+        return "\n".join(line[3] for line in session.all(f"EXPLAIN QUERY PLAN {sql}", **values))
+    return "\n".join(line for (line,) in session.all(f"EXPLAIN {sql}", **values))
+
+
+def scans(plan: str) -> list[str]:
+    """The large tables that a plan reads from end to end."""
+    whole = r"\bSCAN (\w+)(?! USING (?:PRIMARY KEY|INDEX \w+ \())" if engines.NAME == "sqlite" else r"Seq Scan on (\w+)"
+    return [table for table in re.findall(whole, plan) if table in LARGE]
+
+
+@pytest.mark.parametrize("zone", [None, "Asia/Tokyo"], ids=["own zone", "what-if"])
+@pytest.mark.parametrize("user", [None, "user-1234"], ids=["all users", "one user"])
+def test_no_answer_reads_a_history_from_end_to_end(engine: Engine, zone: str | None, user: str | None) -> None:
+    with engine.reading() as session:
+        watched = Watched(session)
+        report = answer(watched, 1, Question(WINDOW, user=user, timezone=zone), clock.now_us())
+        assert report.units > 0
+        assert len(watched.asked) >= 4
+        plans = {sql: plan(session, sql, values) for sql, values in watched.asked}
+    read = {sql: [table for table in scans(text) if table in {"day_usage", "slot_usage", "event"}] for sql, text in plans.items()}
+    assert not any(read.values()), "\n\n".join(f"{sql}\n{plans[sql]}" for sql, tables in read.items() if tables)
+    expected = "slot_usage" if zone else "day_usage"
+    found = "\n".join(plans.values())
+    index = f"{expected} USING PRIMARY KEY" if engines.NAME == "sqlite" else rf"{expected}_(pkey|window)"
+    assert re.search(index, found), found
+
+
+def test_what_every_request_asks_is_looked_up(engine: Engine) -> None:
+    now_us = clock.now_us()
+    with engine.writing() as session:
+        watched = Watched(session)
+        accounts.state(watched, 1, now_us)
+        rollups.zone_of(watched, 1)
+        keys.recognize(watched, "tb_nothing", now_us)
+        members.recognize(watched, "nothing", now_us)
+        Seen().find(watched, 1, 0, [b"0" * 16])
+        watched.among("SELECT key, user_id FROM app_user WHERE account_id = :account_id AND key IN $keys", ["user-7"], account_id=1)
+        lock(watched, 1)
+        plans = {sql: plan(session, sql, values) for sql, values in watched.asked}
+    assert len(plans) >= 6
+    assert not any(scans(text) for text in plans.values()), plans
+
+
+def test_the_reader_of_plans_knows_a_bad_one(engine: Engine) -> None:
+    with engine.reading() as session:
+        bad = plan(session, "SELECT sum(units) FROM day_usage WHERE events = 7", {})
+        assert scans(bad) == ["day_usage"], bad
+    with pytest.raises(Unavailable), engine.reading() as session:
+        plan(session, "SELECT nothing FROM nowhere", {})
+
+
+def test_the_engines_differ_only_where_they_say_so() -> None:
+    assert sqlite.dialect("$heap_index x ON y (z)").startswith("--")
