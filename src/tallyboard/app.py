@@ -100,10 +100,10 @@ class App:
         with self.ledger.reading() as session:
             return self._charger(account_id, *accounts.card_of(session, account_id))
 
-    def page_state(self, account_id: int, now_us: int) -> str:
-        """What the account's pages depend on (accounts.state), as it was at most a quarter of a second ago."""
+    def page_state(self, account_id: int, now_us: int, *, fresh: bool = False) -> str:
+        """What the account's pages depend on (accounts.state), as it was at most a quarter of a second ago, or is now."""
         read_us, state = self._page_states.get(account_id, (0, ""))
-        if not 0 <= now_us - read_us < PAGE_STATE_US_MAX:
+        if fresh or not 0 <= now_us - read_us < PAGE_STATE_US_MAX:
             with self.ledger.reading() as session:
                 state = accounts.state(session, account_id, now_us)
             if len(self._page_states) >= _PAGE_STATES_HELD_MAX:

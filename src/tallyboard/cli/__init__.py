@@ -6,7 +6,7 @@ import typer
 from rich.console import Console
 
 from tallyboard import __version__
-from tallyboard.cli import account, doctor, importing, key, member, migrate, rates, reconcile, serving, settings, usage, user
+from tallyboard.cli import account, copying, doctor, importing, key, member, migrate, rates, reconcile, serving, settings, usage, user
 from tallyboard.errors import TallyboardError
 
 program = typer.Typer(
@@ -28,6 +28,7 @@ program.add_typer(user.group, name="user")
 program.add_typer(rates.group, name="rates")
 program.command("reconcile")(reconcile.reconcile)
 program.command("migrate")(migrate.migrate)
+program.command("copy")(copying.copy)
 program.command("doctor")(doctor.doctor)
 program.command("settings")(settings.settings)
 

@@ -15,7 +15,7 @@ from tallyboard.cli.options import Data, Json, print_json
 from tallyboard.cli.serving import Port
 from tallyboard.errors import Migrating, NewerSchema, Unavailable
 from tallyboard.ledger import sqlite
-from tallyboard.ledger.migrate import migrations, pending
+from tallyboard.ledger.migrate import UNFINISHED, UNFINISHED_TEXT, migrations, pending
 from tallyboard.web.pages.render import ASSETS
 
 FREE_BYTES_MIN = 256 * 1024 * 1024
@@ -130,6 +130,8 @@ def _database(folder: Path) -> Iterator[Finding]:
 
 def _schema(version: int, needs: int) -> Finding:
     known = len(migrations())
+    if version >= UNFINISHED:
+        return Finding(False, "schema", UNFINISHED_TEXT)
     if needs > known:
         return Finding(False, "schema", f"written by a newer Tallyboard (schema {version}, this one knows {known}); install that version")
     if version < known:

@@ -12,6 +12,9 @@ from msgspec import Struct
 from tallyboard.errors import NewerSchema
 from tallyboard.ledger.contract import Engine, Session
 
+UNFINISHED = 1 << 62
+"""Beyond every schema: a row with such a version marks a ledger that is still being copied into (copying.py)."""
+UNFINISHED_TEXT = "a copy into this ledger has not finished; run the same `tallyboard copy` again"
 _NEEDS = re.compile(r"^-- needs: (\d+)$", re.MULTILINE)
 
 
@@ -40,6 +43,8 @@ def version_of(session: Session) -> int:
     """The number the ledger has reached; NewerSchema where this program is too old to write to it."""
     version, needs = session.one("SELECT max(version), max(needs) FROM schema_version") or (None, None)
     known = len(migrations())
+    if (version or 0) >= UNFINISHED:
+        raise NewerSchema(UNFINISHED_TEXT)
     if (needs or 0) > known:
         raise NewerSchema(f"the data was written by a newer Tallyboard (schema {version}, this one knows {known}); install that version")
     return version or 0

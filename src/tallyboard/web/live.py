@@ -6,6 +6,7 @@ the answer for a quarter of a second. That needs no messages between processes, 
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from functools import partial
 from itertools import count
 
 from litestar.response.sse import ServerSentEventMessage
@@ -53,7 +54,8 @@ class Streams:
             if poll % POLLS_PER_ADMISSION == 0 and not await off_loop(self._app, still_allowed):
                 yield ServerSentEventMessage(event="closed", data="{}")
                 return
-            current = await off_loop(self._app, lambda: self._app.page_state(account_id, clock.now_us()))
+            # The page may be newer than what is remembered; from then on what is remembered is newer than the page.
+            current = await off_loop(self._app, partial(self._app.page_state, account_id, clock.now_us(), fresh=poll == 0))
             if current != known:
                 known, quiet = current, 0.0
                 yield ServerSentEventMessage(event="usage", id=current, data="{}")
