@@ -57,7 +57,10 @@ class Settings:
         """Where the data is, for people: without a password."""
         if not self.database_url:
             return str(self.data)
-        address = urlsplit(self.database_url)
+        try:
+            address = urlsplit(self.database_url)
+        except ValueError:
+            return "a database"
         return f"{address.hostname or 'local'}{address.path}" if address.path.strip("/") else address.hostname or "the local PostgreSQL"
 
     @property

@@ -4,9 +4,10 @@ The same statements as on SQLite. Writers of one account wait for each other at 
 READ COMMITTED then shows each statement what the one before has committed. Readers have snapshots.
 """
 
+import logging
 import re
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import lru_cache
 from types import NoneType
 
@@ -43,6 +44,8 @@ _DIALECT = {
     "$place": "concat_ws(' ', extract(epoch FROM pg_postmaster_start_time()), current_database(), to_regclass('account')::oid)",
     "IN $keys": "= ANY(:keys)",
 }
+logging.getLogger("psycopg.pool").setLevel(logging.CRITICAL)  # What it has to say reaches people as errors of ours.
+
 _NAME = re.compile(r"(?<!:):([a-z_]+)")
 _EACH = re.compile(r"\$each \(account_id, ([a-z_, ]+)\)")
 _ARRAYS: dict[type, str] = {int: "bigint[]", str: "text[]", bytes: "bytea[]"}
@@ -96,10 +99,11 @@ class PostgresEngine:
     def __init__(self, url: str, connections_max: int) -> None:
         try:
             conninfo_to_dict(url)
-        except psycopg.ProgrammingError as error:
-            raise Invalid(f"the database URL cannot be read: {error}") from None
+        except psycopg.ProgrammingError:  # Its text repeats the address, and with it a password.
+            raise Invalid("the database URL cannot be read; it looks like postgresql://user@host:5432/database") from None
+        self._address = make_conninfo(url, connect_timeout=CONNECT_SECONDS, application_name="tallyboard")
         self._pool = ConnectionPool(
-            make_conninfo(url, connect_timeout=CONNECT_SECONDS, application_name="tallyboard"),
+            self._address,
             kwargs={"autocommit": True},
             configure=_configure,
             check=ConnectionPool.check_connection,
@@ -112,12 +116,12 @@ class PostgresEngine:
         )
 
     def prepare(self) -> None:
-        """Make the table that counts migrations; two processes that do so at once are told apart by its name."""
-        with self._connection() as connection:
-            try:
-                connection.execute("CREATE TABLE IF NOT EXISTS schema_version (version bigint NOT NULL PRIMARY KEY, needs bigint NOT NULL)")
-            except (errors.UniqueViolation, errors.DuplicateTable):
+        """Make the table that counts migrations, where it is missing: a role that only uses the ledger may make none."""
+        with _own_errors(), psycopg.connect(self._address, autocommit=True) as connection:
+            if connection.execute("SELECT to_regclass('schema_version')").fetchone() != (None,):
                 return
+            with suppress(errors.UniqueViolation, errors.DuplicateTable):  # Another process is making it.
+                connection.execute("CREATE TABLE schema_version (version bigint NOT NULL PRIMARY KEY, needs bigint NOT NULL)")
 
     @contextmanager
     def reading(self) -> Iterator[PostgresSession]:
@@ -138,7 +142,7 @@ class PostgresEngine:
 
     def look(self) -> tuple[str, int]:
         """Its version, and its clock in microseconds since 1970: what people want to know when something is wrong."""
-        with self._connection() as connection:
+        with _own_errors(), psycopg.connect(self._address) as connection:
             line = connection.execute(
                 "SELECT current_setting('server_version'), (extract(epoch FROM clock_timestamp()) * 1000000)::bigint"
             ).fetchone()
