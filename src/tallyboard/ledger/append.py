@@ -13,7 +13,7 @@ from tallyboard.errors import NotFound
 from tallyboard.intake.event import UNATTRIBUTED
 from tallyboard.ledger import audit
 from tallyboard.ledger.contract import Batch, Entry, Outcome, Session
-from tallyboard.ledger.seen import SHELF_EVENTS, Seen
+from tallyboard.ledger.seen import SHELF_EVENTS, Seen, find_on
 
 USERS_REMEMBERED_MAX = 500_000
 
@@ -40,7 +40,8 @@ class Appender:
         account_id = batches[0].account_id
         account = lock(session, account_id)
         keys = list({entry.event.key for batch in batches for entry in batch.entries})
-        seen = self._seen.find(session, account_id, account.shelf, keys)
+        seen = self._seen.find_on_full(session, account_id, account.shelf, keys)
+        seen.update(find_on(session, account_id, account.shelf, keys))
         fresh: list[tuple[Entry, Batch]] = []
         outcomes = [_sort_out(batch, seen, fresh) for batch in batches]
         if fresh:
