@@ -31,3 +31,7 @@ class Overloaded(TallyboardError):
 
 class Unavailable(TallyboardError):
     """The ledger cannot be reached or written (disk full, data folder gone); nothing was taken."""
+
+
+class AlreadyKept(TallyboardError):
+    """A row with this key is there already, and the statement expected none."""

@@ -34,14 +34,22 @@ class Appender:
     def __init__(self) -> None:
         self._seen = Seen()
         self._user_ids: dict[tuple[int, str], int] = {}
+        self._look_first = False
 
-    def append(self, session: Session, batches: Sequence[Batch]) -> list[Outcome]:
-        """Keep what is new of some batches of one account; one outcome for each."""
+    def append(self, session: Session, batches: Sequence[Batch], *, look_first: bool = False) -> list[Outcome]:
+        """Keep what is new of some batches of one account; one outcome for each.
+
+        Most groups hold only what is new. So the open shelf is not asked before the insert, which its primary key
+        guards: AlreadyKept says that something was there. The caller then tries again with `look_first`, in another
+        transaction. After a group that did hold something seen, the next one looks first without being told.
+        """
         account_id = batches[0].account_id
         account = lock(session, account_id)
         keys = list({entry.event.key for batch in batches for entry in batch.entries})
         seen = self._seen.find_on_full(session, account_id, account.shelf, keys)
-        seen.update(find_on(session, account_id, account.shelf, keys))
+        if look_first or self._look_first:
+            seen.update(find_on(session, account_id, account.shelf, keys))
+        self._look_first = look_first or bool(seen)
         fresh: list[tuple[Entry, Batch]] = []
         outcomes = [_sort_out(batch, seen, fresh) for batch in batches]
         if fresh:
@@ -51,7 +59,6 @@ class Appender:
     def forget(self) -> None:
         """Drop what is remembered, after a transaction that may not have been kept."""
         self._seen.forget()
-        self._user_ids.clear()
 
     def _keep(self, session: Session, account_id: int, account: "LockedAccount", fresh: list[tuple[Entry, Batch]]) -> None:
         user_ids = self._users(session, account_id, account.user_count, {entry.event.user for entry, _ in fresh})
@@ -86,24 +93,24 @@ class Appender:
         )
 
     def _users(self, session: Session, account_id: int, user_count: int, keys: set[str]) -> dict[str, int]:
-        """The ids of users by key; a user seen for the first time gets the next one."""
+        """The ids of users by key; a user seen for the first time gets the next one, remembered once it is kept."""
         if len(self._user_ids) > USERS_REMEMBERED_MAX:
             self._user_ids.clear()
         remembered = self._user_ids
+        new: dict[str, int] = {}
         unknown = [key for key in keys if (account_id, key) not in remembered]
         if unknown:
             lines = session.among(
                 "SELECT key, user_id FROM app_user WHERE account_id = :account_id AND key IN $keys", unknown, account_id=account_id
             )
             remembered.update(((account_id, key), user_id) for key, user_id in lines)
-            new = sorted(key for key in unknown if (account_id, key) not in remembered)
-            ids = {(account_id, key): user_count + position for position, key in enumerate(new, 1)}
+            unknown = sorted(key for key in unknown if (account_id, key) not in remembered)
+            new = {key: user_count + position for position, key in enumerate(unknown, 1)}
             session.many(
                 "INSERT INTO app_user (account_id, user_id, key) VALUES (:account_id, :user_id, :key)",
-                [(account_id, user_id, key) for (_, key), user_id in ids.items()],
+                [(account_id, user_id, key) for key, user_id in new.items()],
             )
-            remembered.update(ids)
-        return {key: remembered[account_id, key] for key in keys}
+        return {key: new.get(key) or remembered[account_id, key] for key in keys}
 
 
 def add_to_slots(session: Session, account_id: int, sums: Sequence[SlotSum]) -> None:

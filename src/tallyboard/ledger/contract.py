@@ -19,7 +19,7 @@ Line = tuple[Any, ...]
 
 
 class Session(Protocol):
-    """One transaction: all of it is kept, or nothing."""
+    """One transaction: all of it is kept, or nothing. A primary key that is there already ends it with AlreadyKept."""
 
     def all(self, sql: str, **values: Value) -> list[Line]:
         """Every line of the answer."""

@@ -16,7 +16,7 @@ from queue import Empty, LifoQueue
 
 from msgspec import Struct
 
-from tallyboard.errors import CellFull, Unavailable
+from tallyboard.errors import AlreadyKept, CellFull, Unavailable
 from tallyboard.ledger.contract import Line, Value
 
 FILE_NAME = "tallyboard.db"
@@ -27,6 +27,7 @@ CHECKPOINT_BYTES = 16 * 1024 * 1024
 WAL_BYTES_MAX = 512 * 1024 * 1024
 _KEYS_AT_ONCE = 500
 _CONSTRAINT_DATATYPE = 3091  # SQLite's code for a value that does not fit a column of a STRICT table
+_CONSTRAINT_PRIMARY_KEY = 1555
 _CELL_FULL = "with these events one user's quarter hour or the account's day would exceed 15 billion credits"
 
 _DIALECT = {
@@ -240,12 +241,14 @@ def _listed(sql: str, size: int) -> tuple[str, list[str]]:
 
 @contextmanager
 def _own_errors() -> Iterator[None]:
-    """SQLite's errors as ours: what another try may mend is Unavailable, what a cell cannot hold is CellFull."""
+    """SQLite's errors as ours: Unavailable where another try may mend it, CellFull, AlreadyKept for a primary key taken."""
     try:
         yield
     except sqlite3.IntegrityError as error:
         if error.sqlite_errorcode == _CONSTRAINT_DATATYPE:
             raise CellFull(_CELL_FULL) from error
+        if error.sqlite_errorcode == _CONSTRAINT_PRIMARY_KEY:
+            raise AlreadyKept(f"a row is there already: {error}") from error
         raise
     except sqlite3.ProgrammingError:
         raise

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 from msgspec import Struct
 
-from tallyboard.errors import Overloaded, Unavailable
+from tallyboard.errors import AlreadyKept, Overloaded, Unavailable
 from tallyboard.ledger.append import Appender
 from tallyboard.ledger.contract import Batch, Outcome, Result, Session
 
@@ -143,9 +143,14 @@ class Writer:
 
     def _append(self, items: list[_Waiting]) -> None:
         """One transaction for all; where it fails, one for each, so that no batch fails for another."""
+        batches = [item.batch for item in items if item.batch]
         try:
-            with self._engine.writing() as session:
-                outcomes = self._appender.append(session, [item.batch for item in items if item.batch])
+            try:
+                with self._engine.writing() as session:
+                    outcomes = self._appender.append(session, batches)
+            except AlreadyKept:
+                with self._engine.writing() as session:
+                    outcomes = self._appender.append(session, batches, look_first=True)
         except Exception as error:  # noqa: BLE001  Whoever waits is told, whatever it is; the thread lives on.
             self._appender.forget()
             if len(items) == 1:
