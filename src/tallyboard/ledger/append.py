@@ -72,7 +72,7 @@ class Appender:
             [_event_line(account.shelf, user_ids[entry.event.user], entry, batch) for entry, batch in fresh],
         )
         for entry, batch in fresh:
-            if entry.correction:
+            if entry.correction is not None:
                 _note_correction(session, entry, batch)
         slots = _slot_sums(fresh, user_ids)
         add_to_slots(session, account_id, slots)
@@ -237,7 +237,7 @@ def _event_line(shelf: int, user_id: int, entry: Entry, batch: Batch) -> tuple[i
         event.model,
         event.source,
         event.id,
-        event.document.decode(),
+        event.document,
     )
 
 
@@ -248,6 +248,6 @@ def _note_correction(session: Session, entry: Entry, batch: Batch) -> None:
         "user": entry.event.user,
         "at": days.instant_text(entry.event.at_us),
         "units": entry.units,
-        "reason": entry.event.data.get("reason"),
+        "reason": entry.correction,
     }
     audit.note(session, batch.account_id, batch.actor, "usage.corrected", detail, batch.received_us)

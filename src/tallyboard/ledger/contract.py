@@ -37,13 +37,13 @@ class Session(Protocol):
         """Every line of a statement that reads `IN $keys`, for any number of keys."""
 
 
-class Entry(Struct, frozen=True, gc=False):
-    """A charged event on its way into the ledger. A `correction` has a negative quantity and goes into the audit log."""
+class Entry(Struct, frozen=True, gc=False, array_like=True):
+    """A charged event on its way into the ledger. `correction` is the reason for a negative quantity; it goes into the audit log."""
 
     event: UsageEvent
     units: int
     rated: bool
-    correction: bool = False
+    correction: str | None = None
 
 
 class Batch(Struct, frozen=True):
