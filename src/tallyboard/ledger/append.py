@@ -5,6 +5,7 @@ writer of the same account waiting until this one has committed.
 """
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from msgspec import Struct
 
@@ -18,7 +19,7 @@ from tallyboard.ledger.seen import SHELF_EVENTS, Seen, find_on
 USERS_REMEMBERED_MAX = 500_000
 
 
-class SlotSum(Struct, frozen=True, gc=False):
+class SlotSum(NamedTuple):
     """What is to be added to one user's quarter hour; negative where something is taken away."""
 
     slot: int
@@ -122,26 +123,30 @@ def add_to_slots(session: Session, account_id: int, sums: Sequence[SlotSum]) -> 
         ON CONFLICT (account_id, slot, user_id) DO UPDATE SET
             units = kept.units + EXCLUDED.units, events = kept.events + EXCLUDED.events, unrated = kept.unrated + EXCLUDED.unrated
         """,
-        [(account_id, each.slot, each.user_id, each.units, each.events, each.unrated) for each in sums],
+        [(account_id, *each) for each in sums],
     )
 
 
 def add_to_days(session: Session, account_id: int, account: "LockedAccount", sums: Sequence[SlotSum]) -> None:
     """Add sums to the users' days and the days' totals; while days are rebuilt, only to those already done."""
     zone = days.zone(account.timezone)
+    numbers = {slot: days.day_number(slot, zone) for slot in {each.slot for each in sums}}
     by_user: dict[tuple[int, int], list[int]] = {}
     by_day: dict[int, list[int]] = {}
-    for each in sums:
-        day = days.day_number(each.slot, zone)
+    for slot, user_id, units, events, unrated in sums:
+        day = numbers[slot]
         if account.days_end is not None and day >= account.days_end:
             continue
-        of_user = by_user.setdefault((each.user_id, day), [0, 0])
-        of_user[0] += each.units
-        of_user[1] += each.events
+        of_user = by_user.get((user_id, day))
+        if of_user is None:
+            by_user[user_id, day] = [units, events]
+        else:
+            of_user[0] += units
+            of_user[1] += events
         of_all = by_day.setdefault(day, [0, 0, 0])
-        of_all[0] += each.units
-        of_all[1] += each.events
-        of_all[2] += each.unrated
+        of_all[0] += units
+        of_all[1] += events
+        of_all[2] += unrated
     session.many(
         """
         INSERT INTO day_usage AS kept (account_id, zone_version, user_id, day, units, events)
@@ -214,10 +219,14 @@ def _slot_sums(fresh: Sequence[tuple[Entry, Batch]], user_ids: dict[str, int]) -
     """The sums of what is new, in the order of their keys."""
     sums: dict[tuple[int, int], list[int]] = {}
     for entry, _ in fresh:
-        found = sums.setdefault((entry.event.at_us // days.SLOT_US, user_ids[entry.event.user]), [0, 0, 0])
-        found[0] += entry.units
-        found[1] += 1
-        found[2] += not entry.rated
+        place = (entry.event.at_us // days.SLOT_US, user_ids[entry.event.user])
+        found = sums.get(place)
+        if found is None:
+            sums[place] = [entry.units, 1, 1 - entry.rated]
+        else:
+            found[0] += entry.units
+            found[1] += 1
+            found[2] += 1 - entry.rated
     return [SlotSum(slot, user_id, *found) for (slot, user_id), found in sorted(sums.items())]
 
 

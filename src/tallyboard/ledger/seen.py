@@ -10,8 +10,8 @@ On disk a row holds one byte of every word, so that closing a shelf writes the b
 """
 
 import sys
-from collections.abc import Iterable, Iterator, Sequence
-from struct import Struct, unpack
+from collections.abc import Iterator, Sequence
+from struct import unpack
 
 from tallyboard.ledger.contract import Session
 
@@ -20,9 +20,6 @@ SHELVES_A_FILTER = 64
 SHELVES_A_ROW = 8
 _PLACES = 1 << 20
 _FILTERS_HELD_MAX = 128
-_quarters = Struct("<4I").unpack
-
-Places = tuple[int, int, int, int]
 
 
 class SeenFilter:
@@ -37,9 +34,8 @@ class SeenFilter:
 
     def add(self, shelf: int, keys: Sequence[bytes]) -> None:
         """Note that a shelf holds these keys."""
-        row, last = self.row(shelf), _PLACES - 1
-        mark = 1 << shelf % SHELVES_A_ROW
-        for quarter in unpack(f"<{4 * len(keys)}I", b"".join(keys)):
+        row, mark, last = self.row(shelf), 1 << shelf % SHELVES_A_ROW, _PLACES - 1
+        for quarter in quarters(keys):
             row[quarter & last] |= mark
         self.put(shelf, row)
 
@@ -51,12 +47,12 @@ class SeenFilter:
         """Take the bits of a shelf and its neighbours from a row."""
         self._bits[self._byte_of(shelf) :: SHELVES_A_ROW] = row
 
-    def possible(self, probes: Iterable[tuple[bytes, Places]]) -> Iterator[tuple[bytes, list[int]]]:
-        """The keys that any of the shelves may hold, of keys with their places; each with those shelves."""
-        words = self._words
-        for key, (one, two, three, four) in probes:
-            mask = words[one] & words[two]
-            if mask and (mask := mask & words[three] & words[four]):
+    def possible(self, keys: Sequence[bytes], places: Sequence[int]) -> Iterator[tuple[bytes, list[int]]]:
+        """The keys that any of the shelves may hold, each with those shelves. `places` are the keys' quarters."""
+        words, last = self._words, _PLACES - 1
+        for key, one, two, three, four in zip(keys, places[0::4], places[1::4], places[2::4], places[3::4], strict=True):
+            mask = words[one & last] & words[two & last]
+            if mask and (mask := mask & words[three & last] & words[four & last]):
                 yield key, self._shelves(mask)
 
     def _byte_of(self, shelf: int) -> int:
@@ -74,13 +70,13 @@ class Seen:
         self._filters: dict[int, tuple[int, list[SeenFilter]]] = {}
         """By account: the shelf that was open when they were read, and the filters of the full ones before it."""
 
-    def find_on_full(self, session: Session, account_id: int, shelf: int, keys: Iterable[bytes]) -> dict[bytes, int]:
+    def find_on_full(self, session: Session, account_id: int, shelf: int, keys: Sequence[bytes]) -> dict[bytes, int]:
         """The keys that are on a full shelf, before the open one; each with the digest of what it said."""
         filters = self._of_account(session, account_id, shelf)
-        probes = [(key, places(key)) for key in keys] if filters else []
+        places = quarters(keys) if filters else ()
         candidates: dict[int, list[bytes]] = {}
         for held in filters:
-            for key, shelves in held.possible(probes):
+            for key, shelves in held.possible(keys, places):
                 for older in shelves:
                     candidates.setdefault(older, []).append(key)
         found: dict[bytes, int] = {}
@@ -131,11 +127,9 @@ def find_on(session: Session, account_id: int, shelf: int, keys: Sequence[bytes]
     return dict(lines)
 
 
-def places(key: bytes) -> Places:
-    """Where a key's bits are: the quarters of the digest are independent."""
-    one, two, three, four = _quarters(key)
-    last = _PLACES - 1
-    return one & last, two & last, three & last, four & last
+def quarters(keys: Sequence[bytes]) -> tuple[int, ...]:
+    """Four numbers for each key. A key is a digest, so they are independent; their lowest bits say where its bits are."""
+    return unpack(f"<{4 * len(keys)}I", b"".join(keys))
 
 
 def _read(session: Session, account_id: int, filters: list[SeenFilter]) -> None:
