@@ -86,6 +86,16 @@ def test_a_group_that_holds_nothing_seen_does_not_ask_the_open_shelf(folder: Pat
     ledger.close()
 
 
+def test_batches_of_more_lines_than_one_statement_takes(folder: Path) -> None:
+    """New users, events and slots by the hundred, with duplicates at the beginning, in the middle and at the end."""
+    ledger, books = open_ledger(folder), Books()
+    sent: list[Sent] = [("/a", f"{number}", f"user {number % 120}", 1) for number in range(330)]
+    for part in (sent[:130], sent[100:231], sent[150:160] + sent[231:], [*sent[300:], ("/a", "new", "alice", 1)]):
+        assert result(ledger.append(batch(NORTHWIND, part))) == books.expect(NORTHWIND, part)
+    books.check(ledger)
+    ledger.close()
+
+
 def test_batches_written_together_are_told_apart(folder: Path) -> None:
     """One transaction holds several requests: each learns what became of its own events."""
     ledger, books = open_ledger(folder), Books()

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from functools import lru_cache
 from importlib import resources
+from itertools import chain
 from pathlib import Path
 from queue import Empty, LifoQueue
 
@@ -26,6 +27,7 @@ CHECKPOINT_SECONDS = 1.0
 CHECKPOINT_BYTES = 16 * 1024 * 1024
 WAL_BYTES_MAX = 512 * 1024 * 1024
 _KEYS_AT_ONCE = 500
+_LINES_AT_ONCE = 50
 _CONSTRAINT_DATATYPE = 3091  # SQLite's code for a value that does not fit a column of a STRICT table
 _CONSTRAINT_PRIMARY_KEY = 1555
 _CELL_FULL = "with these events one user's quarter hour or the account's day would exceed 15 billion credits"
@@ -39,6 +41,7 @@ _DIALECT = {
     # Take the left side first and look the right side up by its key: SQLite's planner may not turn it round.
     "$ordered_join": "CROSS JOIN",
 }
+_INSERT = re.compile(r"\bINSERT( INTO\b.*?\bVALUES )(\([^()]*\))", re.DOTALL)
 _NAME = re.compile(r":[a-z_]+")
 _NAME_OR_KEYS = re.compile(r":[a-z_]+|\$keys")
 
@@ -63,8 +66,12 @@ class SqliteSession:
         return self._connection.execute(dialect(sql), values).rowcount
 
     def many(self, sql: str, lines: Sequence[Sequence[Value]]) -> None:
-        """Run a statement once for each line."""
-        self._connection.executemany(_positional(dialect(sql)), lines)
+        """Run a statement once for each line; an INSERT takes many lines at once."""
+        text = _positional(dialect(sql))
+        end = len(lines) - len(lines) % _LINES_AT_ONCE if text.lstrip().startswith("INSERT") else 0
+        parts = (list(chain.from_iterable(lines[start : start + _LINES_AT_ONCE])) for start in range(0, end, _LINES_AT_ONCE))
+        self._connection.executemany(_wide(text), parts)
+        self._connection.executemany(text, lines[end:])
 
     def among(self, sql: str, keys: Sequence[Value], **values: Value) -> list[Line]:
         """Every line of a statement that reads `IN $keys`."""
@@ -230,6 +237,15 @@ def dialect(sql: str) -> str:
 @lru_cache(maxsize=128)
 def _positional(sql: str) -> str:
     return _NAME.sub("?", sql)
+
+
+@lru_cache(maxsize=128)
+def _wide(text: str) -> str:
+    """An INSERT of one line as one of many: what a statement costs is paid once for all of them.
+
+    OR ROLLBACK, because SQLite would else note every change, to be able to undo the statement alone. Nobody asks for that.
+    """
+    return _INSERT.sub(lambda found: f"INSERT OR ROLLBACK{found[1]}{', '.join([found[2]] * _LINES_AT_ONCE)}", text)
 
 
 @lru_cache(maxsize=512)
