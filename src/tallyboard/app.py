@@ -10,6 +10,7 @@ from msgspec import Struct
 from tallyboard import clock
 from tallyboard.errors import TallyboardError
 from tallyboard.intake.accept import Sender
+from tallyboard.intake.worker import Worker
 from tallyboard.ledger import rollups, sqlite
 from tallyboard.ledger.writer import Writer
 from tallyboard.people import accounts, keys, members
@@ -48,6 +49,7 @@ class App:
             engine.close()
             raise
         self.ledger = Writer(engine)
+        self.worker = Worker()
         self._chargers: dict[tuple[int, int], Charger] = {}
         self._closing = threading.Event()
         self._housekeeper: threading.Thread | None = None
@@ -92,6 +94,7 @@ class App:
         self._closing.set()
         if self._housekeeper:
             self._housekeeper.join()
+        self.worker.close()
         self.ledger.close()
 
     def _charger(self, account_id: int, card_id: int, text: str) -> Charger:
