@@ -5,7 +5,6 @@ writer of the same account waiting until this one has committed.
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from msgspec import Struct
 
@@ -19,14 +18,8 @@ from tallyboard.ledger.seen import SHELF_EVENTS, Seen, find_on
 USERS_REMEMBERED_MAX = 500_000
 
 
-class SlotSum(NamedTuple):
-    """What is to be added to one user's quarter hour; negative where something is taken away."""
-
-    slot: int
-    user_id: int
-    units: int
-    events: int
-    unrated: int
+SlotSum = tuple[int, int, int, int, int]
+"""Slot, user_id, units, events and unrated: what is to be added to a user's quarter hour, negative where something is taken away."""
 
 
 class Appender:
@@ -130,7 +123,7 @@ def add_to_slots(session: Session, account_id: int, sums: Sequence[SlotSum]) -> 
 def add_to_days(session: Session, account_id: int, account: "LockedAccount", sums: Sequence[SlotSum]) -> None:
     """Add sums to the users' days and the days' totals; while days are rebuilt, only to those already done."""
     zone = days.zone(account.timezone)
-    numbers = {slot: days.day_number(slot, zone) for slot in {each.slot for each in sums}}
+    numbers = {slot: days.day_number(slot, zone) for slot in {each[0] for each in sums}}
     by_user: dict[tuple[int, int], list[int]] = {}
     by_day: dict[int, list[int]] = {}
     for slot, user_id, units, events, unrated in sums:
@@ -218,8 +211,10 @@ def _sort_out(batch: Batch, seen: dict[bytes, int], fresh: list[tuple[Entry, Bat
 def _slot_sums(fresh: Sequence[tuple[Entry, Batch]], user_ids: dict[str, int]) -> list[SlotSum]:
     """The sums of what is new, in the order of their keys."""
     sums: dict[tuple[int, int], list[int]] = {}
+    slot_us = days.SLOT_US
     for entry, _ in fresh:
-        place = (entry.event.at_us // days.SLOT_US, user_ids[entry.event.user])
+        event = entry.event
+        place = (event.at_us // slot_us, user_ids[event.user])
         found = sums.get(place)
         if found is None:
             sums[place] = [entry.units, 1, 1 - entry.rated]
@@ -227,7 +222,7 @@ def _slot_sums(fresh: Sequence[tuple[Entry, Batch]], user_ids: dict[str, int]) -
             found[0] += entry.units
             found[1] += 1
             found[2] += 1 - entry.rated
-    return [SlotSum(slot, user_id, *found) for (slot, user_id), found in sorted(sums.items())]
+    return [(slot, user_id, units, events, unrated) for (slot, user_id), (units, events, unrated) in sorted(sums.items())]
 
 
 def _event_line(shelf: int, user_id: int, entry: Entry, batch: Batch) -> tuple[int | str | bytes, ...]:
