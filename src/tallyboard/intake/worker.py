@@ -14,7 +14,7 @@ from contextlib import suppress
 from functools import lru_cache
 from typing import IO
 
-from msgspec import Struct
+from msgspec import MsgspecError, Struct
 from msgspec.msgpack import Decoder, Encoder
 
 from tallyboard.intake.accept import Accepted, Sender, accept
@@ -66,7 +66,10 @@ class Worker:
         asked = _encode(question)
         with self._turn:
             answered = self._answer(asked)
-        return _accepted(answered) if answered else None
+        try:
+            return _accepted(answered) if answered else None
+        except MsgspecError:  # The program's files were exchanged under a running server.
+            return None
 
     def _answer(self, asked: bytes) -> bytes:
         """The process's answer; nothing where there is none. Whatever goes wrong, no answer is left for the next question."""
