@@ -30,7 +30,7 @@ NEVER = 1 << 60
 
 
 class Shelving(Struct, frozen=True):
-    """One way to find what was seen: how many events a shelf holds, and the bytes of a filter for eight shelves."""
+    """One way to find what was seen: how many events a shelf holds, and at how many places a filter has a word."""
 
     name: str
     shelf_events: int
@@ -58,8 +58,8 @@ class Found(Struct, frozen=True):
 
 
 def shelves(shelf_events: int = seen.SHELF_EVENTS) -> Shelving:
-    """Shelves of a size, with 16 places or more for each event as the ledger has them."""
-    places = max(1 << (shelf_events * 16 - 1).bit_length(), 1 << 12)
+    """Shelves of a size, with 32 places or more for each event as the ledger has them."""
+    places = max(1 << (shelf_events * 32 - 1).bit_length(), 1 << 12)
     return Shelving(f"shelves of {shelf_events:,}", shelf_events, places)
 
 
@@ -69,9 +69,7 @@ PLAIN = Shelving("plain unique index", NEVER, 1 << 12)
 @contextmanager
 def using(shelving: Shelving) -> Iterator[None]:
     """The ledger's code with this shelf size, and filters in proportion."""
-    sizes = {"_PLACES": shelving.places, "_LAST_PLACE": shelving.places - 1}
-    known = {name: value for name, value in sizes.items() if hasattr(seen, name)}
-    with patch.object(append, "SHELF_EVENTS", shelving.shelf_events), patch.dict(vars(seen), known):
+    with patch.object(append, "SHELF_EVENTS", shelving.shelf_events), patch.object(seen, "_PLACES", shelving.places):
         yield
 
 

@@ -12,6 +12,7 @@ from msgspec import Struct
 from tallyboard import clock
 from tallyboard.errors import Migrating, NewerSchema, TallyboardError, Unavailable
 from tallyboard.intake.accept import Sender
+from tallyboard.intake.worker import Worker
 from tallyboard.ledger import rollups
 from tallyboard.ledger.contract import Engine
 from tallyboard.ledger.migrate import migrate, pending
@@ -76,6 +77,7 @@ class App:
             self._engine.close()
             raise
         self.ledger = Writer(self._engine)
+        self.worker = Worker()
         self._chargers: dict[tuple[int, int], Charger] = {}
         self._page_states: dict[int, tuple[int, str]] = {}
         self._closing = threading.Event()
@@ -146,6 +148,7 @@ class App:
         self._closing.set()
         if self._housekeeper:
             self._housekeeper.join()
+        self.worker.close()
         self.ledger.close()
 
     def _charger(self, account_id: int, card_id: int, text: str) -> Charger:

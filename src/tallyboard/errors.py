@@ -43,3 +43,7 @@ class Migrating(Unavailable):
 
 class NewerSchema(Unavailable):
     """A newer program has written to the ledger, in a way that this one must not add to."""
+
+
+class AlreadyKept(TallyboardError):
+    """A row with this key is there already, and the statement expected none."""

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tallyboard.errors import NotFound
+from tallyboard.errors import AlreadyKept, NotFound
 from tallyboard.ledger import append
-from tallyboard.ledger.contract import Outcome
+from tallyboard.ledger.contract import Batch, Outcome
 from tallyboard.ledger.writer import Writer
 from tests.ledger.books import CONTOSO, CONVERSATION, NORTHWIND, Books, Sent, batch, open_ledger, result
 
@@ -42,6 +42,58 @@ def test_every_event_counts_once_and_the_first_stands(batches: list[tuple[int, l
             books.check(ledger)
         finally:
             ledger.close()
+
+
+@settings(max_examples=40, derandomize=True, deadline=None)
+@given(st.lists(st.lists(st.lists(SENT, max_size=12), min_size=1, max_size=3), min_size=1, max_size=8), st.sampled_from([3, 7, 250_000]))
+def test_inserting_before_looking_gives_what_looking_first_gives(groups: list[list[list[Sent]]], shelf_events: int) -> None:
+    """Groups of several batches, with what was seen before them, within them and between them."""
+    kept = []
+    for look_first in (False, True):
+        with TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+            patch.setattr(append, "SHELF_EVENTS", shelf_events)
+            ledger, appender = open_ledger(Path(folder)), append.Appender()
+            outcomes = [_append(ledger, appender, [batch(NORTHWIND, sent) for sent in group], look_first) for group in groups]
+            with ledger.reading() as session:
+                tables = [
+                    session.all(f"SELECT * FROM {name} ORDER BY 1, 2, 3, 4") for name in ("event", "app_user", "slot_usage", "account")
+                ]
+            kept.append((outcomes, tables))
+            ledger.close()
+    assert kept[0] == kept[1]
+
+
+def _append(ledger: Writer, appender: append.Appender, batches: list[Batch], look_first: bool) -> list[Outcome]:
+    """As the writer does it, with one Appender for all groups."""
+    try:
+        with ledger.writing() as session:
+            return appender.append(session, batches, look_first=look_first)
+    except AlreadyKept:
+        with ledger.writing() as session:
+            return appender.append(session, batches, look_first=True)
+
+
+def test_a_group_that_holds_nothing_seen_does_not_ask_the_open_shelf(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ledger, asked = open_ledger(folder), []
+    find_on = append.find_on
+    monkeypatch.setattr(append, "find_on", lambda *about: asked.append(about[3]) or find_on(*about))
+    sent: list[Sent] = [("/a", f"{number}", f"user {number}", 1) for number in range(4)]
+    assert result(ledger.append(batch(NORTHWIND, sent[:2]))) == Outcome(accepted=2)
+    assert result(ledger.append(batch(NORTHWIND, [*sent[2:], sent[2]]))) == Outcome(accepted=2, duplicate=1)
+    assert asked == []
+    assert result(ledger.append(batch(NORTHWIND, sent))) == Outcome(duplicate=4)
+    assert len(asked) == 1
+    ledger.close()
+
+
+def test_batches_of_more_lines_than_one_statement_takes(folder: Path) -> None:
+    """New users, events and slots by the hundred, with duplicates at the beginning, in the middle and at the end."""
+    ledger, books = open_ledger(folder), Books()
+    sent: list[Sent] = [("/a", f"{number}", f"user {number % 120}", 1) for number in range(330)]
+    for part in (sent[:130], sent[100:231], sent[150:160] + sent[231:], [*sent[300:], ("/a", "new", "alice", 1)]):
+        assert result(ledger.append(batch(NORTHWIND, part))) == books.expect(NORTHWIND, part)
+    books.check(ledger)
+    ledger.close()
 
 
 def test_batches_written_together_are_told_apart(folder: Path) -> None:

@@ -82,7 +82,7 @@ def test_many_small_things_fill_the_queue_too(ledger: Writer, monkeypatch: pytes
 
 def test_a_batch_beyond_what_a_cell_holds_does_not_fail_its_neighbours(ledger: Writer) -> None:
     books = Books()
-    sizes = {"before": (1, 1), "full": (15, BILLION_CREDITS), "over": (1, BILLION_CREDITS), "after": (3, 1)}
+    sizes = {"before": (1, 1), "full": (15, BILLION_CREDITS), "over": (100, BILLION_CREDITS), "after": (3, 1)}
     with Blocked(ledger):
         futures = {name: ledger.append(batch(NORTHWIND, some(name, *size, user=name))) for name, size in sizes.items()}
         elsewhere = ledger.append(batch(CONTOSO, some("over", 2, BILLION_CREDITS, user="charlie")))

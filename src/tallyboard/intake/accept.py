@@ -3,14 +3,14 @@
 Strict or lenient is the caller's choice: here every event becomes an entry or a refusal.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from msgspec import Struct
 
 from tallyboard.intake.cloudevents import CloudEvent, data_of
-from tallyboard.intake.event import Reason, Refusal, Refused, UsageEvent, check
+from tallyboard.intake.event import Reason, Refusal, Refused, check
 from tallyboard.ledger.contract import Entry
-from tallyboard.rates.charge import BadQuantity, Charge, Charger
+from tallyboard.rates.charge import BadQuantity, Charger
 
 SPECVERSION = "1.0"
 
@@ -37,40 +37,37 @@ def accept(items: Sequence[CloudEvent | Refused], sender: Sender, charger: Charg
         try:
             if isinstance(item, Refused):
                 raise item
-            event = _checked(item, sender, now_us)
-            charge = _charged(event, charger)
-            if charge.negative:
-                _check_correction(event, sender)
-            entries.append(Entry(event, charge.units, charge.rated, charge.negative))
+            entries.append(_entry(item, sender, charger, now_us))
         except Refused as refusal:
             refused.append(Refusal(index, refusal.reason, refusal.detail))
     return Accepted(tuple(entries), tuple(refused))
 
 
-def _checked(item: CloudEvent, sender: Sender, now_us: int) -> UsageEvent:
+def _entry(item: CloudEvent, sender: Sender, charger: Charger, now_us: int) -> Entry:
     if item.specversion != SPECVERSION:
         raise Refused(Reason.BAD_SPECVERSION, f"specversion must be {SPECVERSION!r}, not {item.specversion[:40]!r}")
-    return check(
+    data = data_of(item)
+    event = check(
         source=item.source,
         id=item.id,
         type=item.type,
         user=sender.user or item.subject,
         time=item.time,
-        data=data_of(item),
+        data=data,
         now_us=now_us,
     )
-
-
-def _charged(event: UsageEvent, charger: Charger) -> Charge:
     try:
-        return charger.charge(event.type, event.model, event.data, event.at_us)
+        charge = charger.charge(event.type, event.model, data, event.at_us)
     except BadQuantity as error:
         raise Refused(Reason.BAD_QUANTITY, str(error)) from None
+    return Entry(event, charge.units, charge.rated, _reason(data, sender) if charge.negative else None)
 
 
-def _check_correction(event: UsageEvent, sender: Sender) -> None:
+def _reason(data: Mapping[str, object], sender: Sender) -> str:
+    """Why a correction is made; only a key that may adjust may make one."""
     if not sender.may_adjust:
         raise Refused(Reason.NEGATIVE_QUANTITY, "a negative quantity is a correction; it needs a key with the scope adjust")
-    reason = event.data.get("reason")
+    reason = data.get("reason")
     if not isinstance(reason, str) or not reason.strip():
         raise Refused(Reason.REASON_MISSING, "a correction says why: put a text into data.reason")
+    return reason

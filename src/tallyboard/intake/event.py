@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping
 from datetime import datetime
 from enum import StrEnum
+from functools import lru_cache
 from hashlib import blake2b
 
 from msgspec import Struct
@@ -21,10 +22,12 @@ UNATTRIBUTED = "unattributed"
 """The user key that usage without a user is kept under."""
 
 _RFC3339 = re.compile(
-    r"(\d{4}-\d\d-\d\d)[Tt ]((?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d)(\.\d{1,20})?([Zz]|[+-](?:[01]\d|2[0-3]):[0-5]\d)", re.ASCII
+    r"\d{4}-\d\d-\d\d[Tt ](?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d(?:\.\d{1,20})?(?:[Zz]|[+-](?:[01]\d|2[0-3]):[0-5]\d)", re.ASCII
 )
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _canonical = Encoder(order="deterministic", decimal_format="number").encode
+_content = blake2b(digest_size=8)
+_SOURCES_REMEMBERED_MAX = 1_024
 
 
 class Reason(StrEnum):
@@ -65,7 +68,7 @@ class Refused(Exception):
         self.detail = detail
 
 
-class UsageEvent(Struct, frozen=True, gc=False):
+class UsageEvent(Struct, frozen=True, gc=False, array_like=True):
     """Something that happened, ready to be charged and kept.
 
     `key` identifies it in its account: 16 bytes of BLAKE2b over source and id. `content` is a signed
@@ -80,13 +83,13 @@ class UsageEvent(Struct, frozen=True, gc=False):
     at_us: int
     type: str
     model: str
-    data: Mapping[str, object]
-    document: bytes
+    document: str
 
 
 def check(*, source: str, id: str, type: str, user: str | None, time: str | None, data: Mapping[str, object], now_us: int) -> UsageEvent:
     """The event those attributes describe; Refused says which of them is wrong. No `time` means now."""
-    if not (_plain(id) and _plain(source) and _plain(type) and (not user or _plain(user))):
+    user = user or ""
+    if not (id and source and type and _plain(f"{id}{source}{type}{user}")):
         _check_keys(id=id, source=source, type=type, subject=user)
     at_us = now_us if time is None else parse_time(time, now_us)
     document = _document(data)
@@ -97,25 +100,33 @@ def check(*, source: str, id: str, type: str, user: str | None, time: str | None
         raise Refused(Reason.BAD_DATA, "data.model must be a text")
     if model and not _plain(model):
         _check_keys(**{"data.model": model})
-    said = b"\0".join(((user or "").encode(), b"" if time is None else b"%d" % at_us, type.encode(), document))
+    text = document.decode()
+    content = _content.copy()
+    content.update(f"{user}\0{'' if time is None else at_us}\0{type}\0{text}".encode())
     return UsageEvent(
-        key=event_key(source, id),
-        content=int.from_bytes(blake2b(said, digest_size=8).digest(), signed=True),
-        source=source,
-        id=id,
-        user=user or UNATTRIBUTED,
-        at_us=at_us,
-        type=type,
-        model=model or "",
-        data=data,
-        document=document,
+        event_key(source, id),
+        int.from_bytes(content.digest(), signed=True),
+        source,
+        id,
+        user or UNATTRIBUTED,
+        at_us,
+        type,
+        model or "",
+        text,
     )
 
 
 def event_key(source: str, id: str) -> bytes:
     """16 bytes that stand for (source, id): BLAKE2b, with the length of the source so that no two pairs meet."""
+    digest = _of_source(source).copy()
+    digest.update(id.encode())
+    return digest.digest()
+
+
+@lru_cache(maxsize=_SOURCES_REMEMBERED_MAX)
+def _of_source(source: str) -> blake2b:
     encoded = source.encode()
-    return blake2b(b"%d:%b%b" % (len(encoded), encoded, id.encode()), digest_size=16).digest()
+    return blake2b(b"%d:%b" % (len(encoded), encoded), digest_size=16)
 
 
 def parse_time(text: str, now_us: int) -> int:
@@ -133,9 +144,9 @@ def parse_time(text: str, now_us: int) -> int:
     return at_us
 
 
-def _plain(value: str) -> bool:
-    """Whether a key is certainly good: most are, and this is quick."""
-    return 0 < len(value) <= KEY_CHARACTERS_MAX and value.isascii() and value.isprintable()
+def _plain(keys: str) -> bool:
+    """Whether keys, written one after another, are certainly good: most are, and this is quick."""
+    return len(keys) <= KEY_CHARACTERS_MAX and keys.isascii() and keys.isprintable()
 
 
 def _check_keys(**values: str | None) -> None:
@@ -151,13 +162,14 @@ def _check_keys(**values: str | None) -> None:
 
 
 def _document(data: Mapping[str, object]) -> bytes:
-    for value in data.values():
-        if isinstance(value, dict | list):
-            _check_depth(value, 3)
     try:
-        return _canonical(data)
+        document = _canonical(data)
     except (OverflowError, RecursionError, ValueError) as error:
+        _check_depth(data, 2)
         raise Refused(Reason.BAD_DATA, f"data cannot be written as JSON: {error}") from None
+    if document.find(b"{", 1) > 0 or b"[" in document:
+        _check_depth(data, 2)
+    return document
 
 
 def _check_depth(value: object, depth: int) -> None:
@@ -166,5 +178,5 @@ def _check_depth(value: object, depth: int) -> None:
         raise Refused(Reason.TOO_DEEP, f"data is nested deeper than {DEPTH_MAX} levels")
     inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
     for each in inner:
-        if isinstance(each, dict | list):
+        if isinstance(each, (dict, list)):
             _check_depth(each, depth + 1)

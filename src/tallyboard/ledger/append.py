@@ -6,26 +6,18 @@ writer of the same account waiting until this one has committed.
 
 from collections.abc import Sequence
 
-from msgspec import Struct
-
 from tallyboard import days
 from tallyboard.intake.event import UNATTRIBUTED
 from tallyboard.ledger import audit
 from tallyboard.ledger.contract import Batch, Entry, Outcome, Session
 from tallyboard.ledger.locking import LockedAccount, lock
-from tallyboard.ledger.seen import SHELF_EVENTS, Seen
+from tallyboard.ledger.seen import SHELF_EVENTS, Seen, find_on
 
 USERS_REMEMBERED_MAX = 500_000
 
 
-class SlotSum(Struct, frozen=True, gc=False):
-    """What is to be added to one user's quarter hour; negative where something is taken away."""
-
-    slot: int
-    user_id: int
-    units: int
-    events: int
-    unrated: int
+SlotSum = tuple[int, int, int, int, int]
+"""Slot, user_id, units, events and unrated: what is to be added to a user's quarter hour, negative where something is taken away."""
 
 
 class Appender:
@@ -34,13 +26,22 @@ class Appender:
     def __init__(self) -> None:
         self._seen = Seen()
         self._user_ids: dict[tuple[int, str], int] = {}
+        self._look_first = False
 
-    def append(self, session: Session, batches: Sequence[Batch]) -> list[Outcome]:
-        """Keep what is new of some batches of one account; one outcome for each."""
+    def append(self, session: Session, batches: Sequence[Batch], *, look_first: bool = False) -> list[Outcome]:
+        """Keep what is new of some batches of one account; one outcome for each.
+
+        Most groups hold only what is new. So the open shelf is not asked before the insert, which its primary key
+        guards: AlreadyKept says that something was there. The caller then tries again with `look_first`, in another
+        transaction. After a group that did hold something seen, the next one looks first without being told.
+        """
         account_id = batches[0].account_id
         account = lock(session, account_id)
         keys = list({entry.event.key for batch in batches for entry in batch.entries})
-        seen = self._seen.find(session, account_id, account.shelf, keys)
+        seen = self._seen.find_on_full(session, account_id, account.shelf, keys)
+        if look_first or self._look_first:
+            seen.update(find_on(session, account_id, account.shelf, keys))
+        self._look_first = look_first or bool(seen)
         fresh: list[tuple[Entry, Batch]] = []
         outcomes = [_sort_out(batch, seen, fresh) for batch in batches]
         if fresh:
@@ -50,7 +51,6 @@ class Appender:
     def forget(self) -> None:
         """Drop what is remembered, after a transaction that may not have been kept."""
         self._seen.forget()
-        self._user_ids.clear()
 
     def _keep(self, session: Session, account_id: int, account: LockedAccount, fresh: list[tuple[Entry, Batch]]) -> None:
         user_ids = self._users(session, account_id, account.user_count, {entry.event.user for entry, _ in fresh})
@@ -63,7 +63,7 @@ class Appender:
             [_event_line(account.shelf, user_ids[entry.event.user], entry, batch) for entry, batch in fresh],
         )
         for entry, batch in fresh:
-            if entry.correction:
+            if entry.correction is not None:
                 _note_correction(session, entry, batch)
         slots = _slot_sums(fresh, user_ids)
         add_to_slots(session, account_id, slots)
@@ -84,24 +84,24 @@ class Appender:
         )
 
     def _users(self, session: Session, account_id: int, user_count: int, keys: set[str]) -> dict[str, int]:
-        """The ids of users by key; a user seen for the first time gets the next one."""
+        """The ids of users by key; a user seen for the first time gets the next one, remembered once it is kept."""
         if len(self._user_ids) > USERS_REMEMBERED_MAX:
             self._user_ids.clear()
         remembered = self._user_ids
+        new: dict[str, int] = {}
         unknown = [key for key in keys if (account_id, key) not in remembered]
         if unknown:
             lines = session.among(
                 "SELECT key, user_id FROM app_user WHERE account_id = :account_id AND key IN $keys", unknown, account_id=account_id
             )
             remembered.update(((account_id, key), user_id) for key, user_id in lines)
-            new = sorted(key for key in unknown if (account_id, key) not in remembered)
-            ids = {(account_id, key): user_count + position for position, key in enumerate(new, 1)}
+            unknown = sorted(key for key in unknown if (account_id, key) not in remembered)
+            new = {key: user_count + position for position, key in enumerate(unknown, 1)}
             session.many(
                 "INSERT INTO app_user (account_id, user_id, key) $each (account_id, user_id, key)",
-                [(account_id, user_id, key) for (_, key), user_id in ids.items()],
+                [(account_id, user_id, key) for key, user_id in new.items()],
             )
-            remembered.update(ids)
-        return {key: remembered[account_id, key] for key in keys}
+        return {key: new.get(key) or remembered[account_id, key] for key in keys}
 
 
 def add_to_slots(session: Session, account_id: int, sums: Sequence[SlotSum]) -> None:
@@ -113,26 +113,30 @@ def add_to_slots(session: Session, account_id: int, sums: Sequence[SlotSum]) -> 
         ON CONFLICT (account_id, slot, user_id) DO UPDATE SET
             units = kept.units + EXCLUDED.units, events = kept.events + EXCLUDED.events, unrated = kept.unrated + EXCLUDED.unrated
         """,
-        [(account_id, each.slot, each.user_id, each.units, each.events, each.unrated) for each in sums],
+        [(account_id, *each) for each in sums],
     )
 
 
 def add_to_days(session: Session, account_id: int, account: LockedAccount, sums: Sequence[SlotSum]) -> None:
     """Add sums to the users' days and the days' totals; while days are rebuilt, only to those already done."""
     zone = days.zone(account.timezone)
+    numbers = {slot: days.day_number(slot, zone) for slot in {each[0] for each in sums}}
     by_user: dict[tuple[int, int], list[int]] = {}
     by_day: dict[int, list[int]] = {}
-    for each in sums:
-        day = days.day_number(each.slot, zone)
+    for slot, user_id, units, events, unrated in sums:
+        day = numbers[slot]
         if account.days_end is not None and day >= account.days_end:
             continue
-        of_user = by_user.setdefault((each.user_id, day), [0, 0])
-        of_user[0] += each.units
-        of_user[1] += each.events
+        of_user = by_user.get((user_id, day))
+        if of_user is None:
+            by_user[user_id, day] = [units, events]
+        else:
+            of_user[0] += units
+            of_user[1] += events
         of_all = by_day.setdefault(day, [0, 0, 0])
-        of_all[0] += each.units
-        of_all[1] += each.events
-        of_all[2] += each.unrated
+        of_all[0] += units
+        of_all[1] += events
+        of_all[2] += unrated
     session.many(
         """
         INSERT INTO day_usage AS kept (account_id, zone_version, user_id, day, units, events)
@@ -174,12 +178,18 @@ def _sort_out(batch: Batch, seen: dict[bytes, int], fresh: list[tuple[Entry, Bat
 def _slot_sums(fresh: Sequence[tuple[Entry, Batch]], user_ids: dict[str, int]) -> list[SlotSum]:
     """The sums of what is new, in the order of their keys."""
     sums: dict[tuple[int, int], list[int]] = {}
+    slot_us = days.SLOT_US
     for entry, _ in fresh:
-        found = sums.setdefault((entry.event.at_us // days.SLOT_US, user_ids[entry.event.user]), [0, 0, 0])
-        found[0] += entry.units
-        found[1] += 1
-        found[2] += not entry.rated
-    return [SlotSum(slot, user_id, *found) for (slot, user_id), found in sorted(sums.items())]
+        event = entry.event
+        place = (event.at_us // slot_us, user_ids[event.user])
+        found = sums.get(place)
+        if found is None:
+            sums[place] = [entry.units, 1, 1 - entry.rated]
+        else:
+            found[0] += entry.units
+            found[1] += 1
+            found[2] += 1 - entry.rated
+    return [(slot, user_id, units, events, unrated) for (slot, user_id), (units, events, unrated) in sorted(sums.items())]
 
 
 def _event_line(shelf: int, user_id: int, entry: Entry, batch: Batch) -> tuple[int | str | bytes, ...]:
@@ -198,7 +208,7 @@ def _event_line(shelf: int, user_id: int, entry: Entry, batch: Batch) -> tuple[i
         event.model,
         event.source,
         event.id,
-        event.document.decode(),
+        event.document,
     )
 
 
@@ -209,6 +219,6 @@ def _note_correction(session: Session, entry: Entry, batch: Batch) -> None:
         "user": entry.event.user,
         "at": days.instant_text(entry.event.at_us),
         "units": entry.units,
-        "reason": entry.event.data.get("reason"),
+        "reason": entry.correction,
     }
     audit.note(session, batch.account_id, batch.actor, "usage.corrected", detail, batch.received_us)

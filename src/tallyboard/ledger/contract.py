@@ -20,7 +20,7 @@ Line = tuple[Any, ...]
 
 
 class Session(Protocol):
-    """One transaction: all of it is kept, or nothing."""
+    """One transaction: all of it is kept, or nothing. A primary key that is there already ends it with AlreadyKept."""
 
     def all(self, sql: str, **values: Value) -> list[Line]:
         """Every line of the answer."""
@@ -31,8 +31,8 @@ class Session(Protocol):
     def run(self, sql: str, **values: Value) -> int:
         """Change something; how many rows were."""
 
-    def many(self, sql: str, lines: Sequence[Sequence[Value]]) -> int:
-        """Run a statement once for each line; how many rows were changed.
+    def many(self, sql: str, lines: Sequence[Sequence[Value]]) -> None:
+        """Run a statement once for each line. AlreadyKept where an INSERT that expects no such row meets one.
 
         The line's values take the `:names` in order of appearance. An INSERT reads `$each (account_id, a, b)` for its
         VALUES: an engine may then insert all lines, which must be of one account, at once.
@@ -42,13 +42,13 @@ class Session(Protocol):
         """Every line of a statement that reads `IN $keys`, for any number of keys."""
 
 
-class Entry(Struct, frozen=True, gc=False):
-    """A charged event on its way into the ledger. A `correction` has a negative quantity and goes into the audit log."""
+class Entry(Struct, frozen=True, gc=False, array_like=True):
+    """A charged event on its way into the ledger. `correction` is the reason for a negative quantity; it goes into the audit log."""
 
     event: UsageEvent
     units: int
     rated: bool
-    correction: bool = False
+    correction: str | None = None
 
 
 class Batch(Struct, frozen=True):

@@ -19,7 +19,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.types.numeric import Int8Dumper
 from psycopg_pool import ConnectionPool, PoolTimeout, TooManyRequests
 
-from tallyboard.errors import CellFull, Interrupted, Invalid, Migrating, Unavailable
+from tallyboard.errors import AlreadyKept, CellFull, Interrupted, Invalid, Migrating, Unavailable
 from tallyboard.ledger.contract import CELL_FULL, Line, Value
 
 POOL_SECONDS_MAX = 3.0
@@ -69,20 +69,20 @@ class PostgresSession:
         """Change something; how many rows were."""
         return self._connection.execute(dialect(sql), values).rowcount
 
-    def many(self, sql: str, lines: Sequence[Sequence[Value]]) -> int:
+    def many(self, sql: str, lines: Sequence[Sequence[Value]]) -> None:
         """Run a statement for every line: all in one where it reads `$each`."""
         if not lines:
-            return 0
+            return
         if "$each" not in sql:
             with self._connection.cursor() as cursor:
                 cursor.executemany(_positional(dialect(sql)), lines)
-                return cursor.rowcount
+            return
         account_ids, *columns = zip(*lines, strict=True)
         if len(set(account_ids)) != 1:
             raise Invalid("the lines of one statement belong to one account")
         text, names = _unnested(sql, tuple(map(_kind, columns)))
         values = dict(zip(names, map(list, columns), strict=True))
-        return self._connection.execute(text, {"account_id": account_ids[0], **values}).rowcount
+        self._connection.execute(text, {"account_id": account_ids[0], **values})
 
     def among(self, sql: str, keys: Sequence[Value], **values: Value) -> list[Line]:
         """Every line of a statement that reads `IN $keys`."""
@@ -227,6 +227,8 @@ def _own_errors() -> Iterator[None]:
         yield
     except errors.NumericValueOutOfRange as error:
         raise CellFull(CELL_FULL) from error
+    except errors.UniqueViolation as error:
+        raise AlreadyKept(f"a row is there already: {error.diag.message_detail}") from error
     except (errors.UndefinedTable, errors.UndefinedColumn) as error:
         raise Migrating("the database's schema is not up to date yet; `tallyboard migrate` brings it there") from error
     except errors.InsufficientPrivilege as error:

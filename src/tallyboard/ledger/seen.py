@@ -5,116 +5,119 @@ inserts so touch one small part of the index, however long the history and howev
 Full shelves never change, and a Bloom filter tells for which of them a key need be looked up at all;
 what the filter calls possible is verified in the table, so it can cost time but never an error.
 
-The filter keeps one bit for each of eight shelves in every byte: one pass answers for all eight.
+A filter has a word of 64 bits at every place, one bit for each of 64 shelves: one pass answers for all.
+On disk a row holds one byte of every word, so that closing a shelf writes the bits of 8 shelves, not of 64.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+import sys
+from collections.abc import Iterator, Sequence
+from struct import unpack
 
 from tallyboard.ledger.contract import Session
 
-SHELF_EVENTS = 250_000
-SHELVES_A_FILTER = 8
-_PLACES = 1 << 22
-_LAST_PLACE = _PLACES - 1
-_PROBES = 8
-_FILTERS_HELD_MAX = 256
+SHELF_EVENTS = 25_000
+SHELVES_A_FILTER = 64
+SHELVES_A_ROW = 8
+_PLACES = 1 << 20
+_FILTERS_HELD_MAX = 128
 
 
 class SeenFilter:
-    """What eight full shelves may hold: `possible` may say too much, never too little."""
+    """What 64 full shelves may hold: `possible` may say too much, never too little."""
 
-    __slots__ = ("bits", "first_shelf")
+    __slots__ = ("_bits", "_words", "first_shelf")
 
-    def __init__(self, first_shelf: int, bits: bytes | None = None) -> None:
+    def __init__(self, first_shelf: int) -> None:
         self.first_shelf = first_shelf
-        self.bits = bytearray(bits) if bits is not None else bytearray(_PLACES)
+        self._bits = bytearray(SHELVES_A_ROW * _PLACES)
+        self._words = memoryview(self._bits).cast("Q")
 
-    def add(self, shelf: int, keys: Iterable[bytes]) -> None:
+    def add(self, shelf: int, keys: Sequence[bytes]) -> None:
         """Note that a shelf holds these keys."""
-        bits = self.bits
-        mark = 1 << (shelf - self.first_shelf)
-        for key in keys:
-            for place in places(key):
-                bits[place & _LAST_PLACE] |= mark
+        row, mark, last = self.row(shelf), 1 << shelf % SHELVES_A_ROW, _PLACES - 1
+        for quarter in quarters(keys):
+            row[quarter & last] |= mark
+        self.put(shelf, row)
 
-    def possible(self, probes: Iterable[tuple[bytes, range]]) -> Iterator[tuple[bytes, int]]:
-        """The keys that any of the shelves may hold, of keys with their places; each with a mask of the shelves."""
-        bits = self.bits
-        for key, where in probes:
-            mask = 255
-            for place in where:
-                mask &= bits[place & _LAST_PLACE]
-                if not mask:
-                    break
-            else:
-                yield key, mask
+    def row(self, shelf: int) -> bytearray:
+        """The bits of a shelf and its neighbours, a byte a place."""
+        return self._bits[self._byte_of(shelf) :: SHELVES_A_ROW]
+
+    def put(self, shelf: int, row: bytes | bytearray) -> None:
+        """Take the bits of a shelf and its neighbours from a row."""
+        self._bits[self._byte_of(shelf) :: SHELVES_A_ROW] = row
+
+    def possible(self, keys: Sequence[bytes], places: Sequence[int]) -> Iterator[tuple[bytes, list[int]]]:
+        """The keys that any of the shelves may hold, each with those shelves. `places` are the keys' quarters."""
+        words, last = self._words, _PLACES - 1
+        for key, one, two, three, four in zip(keys, places[0::4], places[1::4], places[2::4], places[3::4], strict=True):
+            mask = words[one & last] & words[two & last]
+            if mask and (mask := mask & words[three & last] & words[four & last]):
+                yield key, self._shelves(mask)
+
+    def _byte_of(self, shelf: int) -> int:
+        return (shelf - self.first_shelf) // SHELVES_A_ROW
+
+    def _shelves(self, mask: int) -> list[int]:
+        found = int.from_bytes(mask.to_bytes(8, sys.byteorder), "little")
+        return [self.first_shelf + number for number in range(SHELVES_A_FILTER) if found >> number & 1]
 
 
 class Seen:
-    """Finds the events of one engine that are already there. Filters are cache: rebuilt from the table at need."""
+    """Finds the events of one engine that are already there. Filters are cache: what is kept of them is read at need."""
 
     def __init__(self) -> None:
         self._filters: dict[int, tuple[int, list[SeenFilter]]] = {}
         """By account: the shelf that was open when they were read, and the filters of the full ones before it."""
 
-    def find(self, session: Session, account_id: int, shelf: int, keys: Sequence[bytes]) -> dict[bytes, int]:
-        """The keys that are in the ledger already, each with the digest of what it said."""
-        found = _on_shelf(session, account_id, shelf, keys)
-        for older, candidates in self._candidates(session, account_id, shelf, keys).items():
-            found.update(_on_shelf(session, account_id, older, candidates))
+    def find_on_full(self, session: Session, account_id: int, shelf: int, keys: Sequence[bytes]) -> dict[bytes, int]:
+        """The keys that are on a full shelf, before the open one; each with the digest of what it said."""
+        filters = self._of_account(session, account_id, shelf)
+        places = quarters(keys) if filters else ()
+        candidates: dict[int, list[bytes]] = {}
+        for held in filters:
+            for key, shelves in held.possible(keys, places):
+                for older in shelves:
+                    candidates.setdefault(older, []).append(key)
+        found: dict[bytes, int] = {}
+        for older, possible in candidates.items():
+            found.update(find_on(session, account_id, older, possible))
         return found
 
     def close_shelf(self, session: Session, account_id: int, shelf: int) -> None:
         """Take a full shelf into the filters, in the transaction that begins the next."""
         filters = self._of_account(session, account_id, shelf)
         self._filters[account_id] = (shelf + 1, filters)
-        if shelf % SHELVES_A_FILTER == 0:
-            filters.append(SeenFilter(shelf))
-        lines = session.all(
-            "SELECT event_key FROM event WHERE account_id = :account_id AND shelf = :shelf", account_id=account_id, shelf=shelf
-        )
-        filters[-1].add(shelf, (key for (key,) in lines))
+        held = _filter_for(shelf, filters)
+        held.add(shelf, _keys_on(session, account_id, shelf))
         session.run(
             """
             INSERT INTO seen_filter (account_id, first_shelf, bits) VALUES (:account_id, :first_shelf, :bits)
             ON CONFLICT (account_id, first_shelf) DO UPDATE SET bits = EXCLUDED.bits
             """,
             account_id=account_id,
-            first_shelf=filters[-1].first_shelf,
-            bits=bytes(filters[-1].bits),
+            first_shelf=shelf - shelf % SHELVES_A_ROW,
+            bits=bytes(held.row(shelf)),
         )
 
     def forget(self) -> None:
         """Drop what is cached, after a transaction that may not have been kept."""
         self._filters.clear()
 
-    def _candidates(self, session: Session, account_id: int, shelf: int, keys: Sequence[bytes]) -> dict[int, list[bytes]]:
-        by_shelf: dict[int, list[bytes]] = {}
-        filters = self._of_account(session, account_id, shelf)
-        probes = [(key, places(key)) for key in keys] if filters else []
-        for held in filters:
-            for key, mask in held.possible(probes):
-                for number in range(SHELVES_A_FILTER):
-                    if mask >> number & 1:
-                        by_shelf.setdefault(held.first_shelf + number, []).append(key)
-        return by_shelf
-
     def _of_account(self, session: Session, account_id: int, shelf: int) -> list[SeenFilter]:
-        """The account's filters, read again where another process has closed a shelf since."""
+        """The account's filters; those that were not full are read again where another process has closed a shelf since."""
         open_shelf, held = self._filters.get(account_id, (-1, []))
         if open_shelf != shelf:
-            lines = session.all(
-                "SELECT first_shelf, bits FROM seen_filter WHERE account_id = :account_id ORDER BY first_shelf",
-                account_id=account_id,
-            )
-            held = [SeenFilter(first_shelf, bits) for first_shelf, bits in lines]
+            held = [each for each in held if each.first_shelf + SHELVES_A_FILTER <= min(open_shelf, shelf)]
+            _read(session, account_id, held)
             if sum(len(filters) for _, filters in self._filters.values()) + len(held) > _FILTERS_HELD_MAX:
                 self._filters.clear()
             self._filters[account_id] = (shelf, held)
         return held
 
 
-def _on_shelf(session: Session, account_id: int, shelf: int, keys: Sequence[bytes]) -> dict[bytes, int]:
+def find_on(session: Session, account_id: int, shelf: int, keys: Sequence[bytes]) -> dict[bytes, int]:
+    """The keys that are on one shelf, each with the digest of what it said."""
     lines = session.among(
         "SELECT event_key, content FROM event WHERE account_id = :account_id AND shelf = :shelf AND event_key IN $keys",
         keys,
@@ -124,8 +127,38 @@ def _on_shelf(session: Session, account_id: int, shelf: int, keys: Sequence[byte
     return dict(lines)
 
 
-def places(key: bytes) -> range:
-    """Where a key's bits are, beyond the last place counted from the first again: the digest's halves give independent places."""
-    place = int.from_bytes(key[:8], "little") & _LAST_PLACE
-    step = int.from_bytes(key[8:], "little") & _LAST_PLACE | 1
-    return range(place, place + step * _PROBES, step)
+def quarters(keys: Sequence[bytes]) -> tuple[int, ...]:
+    """Four numbers for each key. A key is a digest, so they are independent; their lowest bits say where its bits are."""
+    return unpack(f"<{4 * len(keys)}I", b"".join(keys))
+
+
+def _read(session: Session, account_id: int, filters: list[SeenFilter]) -> None:
+    """Add the filters that follow those, row by row: together the rows are as large as what they become."""
+    lines = session.all(
+        "SELECT first_shelf FROM seen_filter WHERE account_id = :account_id AND first_shelf >= :shelf ORDER BY first_shelf",
+        account_id=account_id,
+        shelf=filters[-1].first_shelf + SHELVES_A_FILTER if filters else 0,
+    )
+    for (shelf,) in lines:
+        (bits,) = session.one(
+            "SELECT bits FROM seen_filter WHERE account_id = :account_id AND first_shelf = :shelf", account_id=account_id, shelf=shelf
+        ) or (b"",)
+        held = _filter_for(shelf, filters)
+        if len(bits) == _PLACES:
+            held.put(shelf, bits)
+        else:  # Written when a filter had another size.
+            for each in range(shelf, shelf + SHELVES_A_ROW):
+                held.add(each, _keys_on(session, account_id, each))
+
+
+def _filter_for(shelf: int, filters: list[SeenFilter]) -> SeenFilter:
+    """The filter that a shelf belongs to, the last one; added where the shelf is the first of it."""
+    first_shelf = shelf - shelf % SHELVES_A_FILTER
+    if not filters or filters[-1].first_shelf != first_shelf:
+        filters.append(SeenFilter(first_shelf))
+    return filters[-1]
+
+
+def _keys_on(session: Session, account_id: int, shelf: int) -> list[bytes]:
+    lines = session.all("SELECT event_key FROM event WHERE account_id = :account_id AND shelf = :shelf", account_id=account_id, shelf=shelf)
+    return [key for (key,) in lines]

@@ -10,12 +10,13 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from functools import lru_cache
+from itertools import chain
 from pathlib import Path
 from queue import Empty, LifoQueue
 
 from msgspec import Struct
 
-from tallyboard.errors import CellFull, Migrating, Unavailable
+from tallyboard.errors import AlreadyKept, CellFull, Migrating, Unavailable
 from tallyboard.ledger.contract import CELL_FULL, Line, Value
 
 FILE_NAME = "tallyboard.db"
@@ -25,7 +26,9 @@ CHECKPOINT_SECONDS = 1.0
 CHECKPOINT_BYTES = 16 * 1024 * 1024
 WAL_BYTES_MAX = 512 * 1024 * 1024
 _KEYS_AT_ONCE = 500
+_LINES_AT_ONCE = 50
 _CONSTRAINT_DATATYPE = 3091  # SQLite's code for a value that does not fit a column of a STRICT table
+_CONSTRAINT_PRIMARY_KEY = 1555
 
 _DIALECT = {
     "$int": "integer",
@@ -40,6 +43,7 @@ _DIALECT = {
     "$empty": "DELETE FROM",
     "$place": "(SELECT file FROM pragma_database_list WHERE name = 'main')",
 }
+_INSERT = re.compile(r"\bINSERT( INTO\b.*?\bVALUES )(\([^()]*\))", re.DOTALL)
 _NAME = re.compile(r":[a-z_]+")
 _EACH = re.compile(r"\$each \(([a-z_, ]+)\)")
 _WORD = re.compile(r"[a-z_]+")
@@ -65,9 +69,13 @@ class SqliteSession:
         """Change something; how many rows were."""
         return self._connection.execute(dialect(sql), values).rowcount
 
-    def many(self, sql: str, lines: Sequence[Sequence[Value]]) -> int:
-        """Run a statement once for each line."""
-        return self._connection.executemany(_positional(dialect(sql)), lines).rowcount
+    def many(self, sql: str, lines: Sequence[Sequence[Value]]) -> None:
+        """Run a statement once for each line; an INSERT takes many lines at once."""
+        text = _positional(dialect(sql))
+        end = len(lines) - len(lines) % _LINES_AT_ONCE if text.lstrip().startswith("INSERT") else 0
+        parts = (list(chain.from_iterable(lines[start : start + _LINES_AT_ONCE])) for start in range(0, end, _LINES_AT_ONCE))
+        self._connection.executemany(_wide(text), parts)
+        self._connection.executemany(text, lines[end:])
 
     def among(self, sql: str, keys: Sequence[Value], **values: Value) -> list[Line]:
         """Every line of a statement that reads `IN $keys`."""
@@ -221,6 +229,15 @@ def _positional(sql: str) -> str:
     return _NAME.sub("?", sql)
 
 
+@lru_cache(maxsize=128)
+def _wide(text: str) -> str:
+    """An INSERT of one line as one of many: what a statement costs is paid once for all of them.
+
+    OR ROLLBACK, because SQLite would else note every change, to be able to undo the statement alone. Nobody asks for that.
+    """
+    return _INSERT.sub(lambda found: f"INSERT OR ROLLBACK{found[1]}{', '.join([found[2]] * _LINES_AT_ONCE)}", text)
+
+
 @lru_cache(maxsize=512)
 def _listed(sql: str, size: int) -> tuple[str, list[str]]:
     """A statement with `$keys` written out as a list of places, and what goes where: binding by place is twice as fast."""
@@ -230,12 +247,14 @@ def _listed(sql: str, size: int) -> tuple[str, list[str]]:
 
 @contextmanager
 def _own_errors() -> Iterator[None]:
-    """SQLite's errors as ours: what another try may mend is Unavailable, what a cell cannot hold is CellFull."""
+    """SQLite's errors as ours: Unavailable where another try may mend it, CellFull, AlreadyKept for a primary key taken."""
     try:
         yield
     except sqlite3.IntegrityError as error:
         if error.sqlite_errorcode == _CONSTRAINT_DATATYPE:
             raise CellFull(CELL_FULL) from error
+        if error.sqlite_errorcode == _CONSTRAINT_PRIMARY_KEY:
+            raise AlreadyKept(f"a row is there already: {error}") from error
         raise
     except sqlite3.ProgrammingError:
         raise

@@ -15,7 +15,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from tallyboard.errors import Interrupted, Overloaded, Unavailable
+from tallyboard.errors import AlreadyKept, Interrupted, Overloaded, Unavailable
 from tallyboard.ledger.append import Appender
 from tallyboard.ledger.contract import Batch, Engine, Outcome, Result, Session
 
@@ -158,13 +158,11 @@ class Writer:
         """One transaction for all; where it fails, one for each, so that no batch fails for another."""
         try:
             outcomes = self._append_once_or_again([item.batch for item in items if item.batch])
-        except Unavailable as error:  # It would fail each of them; they are told now, not one by one.
-            for item in items:
-                item.future.set_exception(error)
-            return
         except Exception as error:  # noqa: BLE001  Whoever waits is told, whatever it is; the thread lives on.
-            if len(items) == 1:
-                items[0].future.set_exception(error)
+            self._appender.forget()
+            if len(items) == 1 or isinstance(error, Unavailable):  # It would fail each of them: they are told now, not one by one.
+                for item in items:
+                    item.future.set_exception(error)
             else:
                 for item in items:
                     self._append([item])
@@ -174,17 +172,23 @@ class Writer:
 
     def _append_once_or_again(self, batches: list[Batch]) -> list[Outcome]:
         """What was interrupted is tried again: had it been kept after all, its events are found there and count once."""
-        for seconds in (*TRIES_AGAIN_SECONDS, None):
+        waits = iter(TRIES_AGAIN_SECONDS)
+        look_first = False
+        while True:
             try:
                 with self._engine.writing() as session:
-                    return self._appender.append(session, batches)
-            except BaseException as error:
-                self._appender.forget()
-                if seconds is None or not isinstance(error, Interrupted) or self._closed:
+                    return self._appender.append(session, batches, look_first=look_first)
+            except AlreadyKept:
+                if look_first:
                     raise
-            self._tried_again += 1
-            time.sleep(seconds)
-        raise AssertionError("the last try returns or raises")
+                look_first = True
+            except Interrupted:
+                self._appender.forget()
+                seconds = next(waits, None)
+                if seconds is None or self._closed:
+                    raise
+                self._tried_again += 1
+                time.sleep(seconds)
 
     def _do(self, item: _Waiting) -> None:
         assert item.work is not None

@@ -9,7 +9,7 @@ from msgspec.json import Decoder
 
 from tallyboard import days
 from tallyboard.ledger import audit
-from tallyboard.ledger.append import SlotSum, add_to_days, add_to_slots
+from tallyboard.ledger.append import add_to_days, add_to_slots
 from tallyboard.ledger.contract import Ledger, Session
 from tallyboard.ledger.locking import lock
 from tallyboard.rates.charge import BadQuantity, Charger
@@ -90,10 +90,10 @@ def _some(session: Session, account_id: int, charger: Charger, since_us: int, pl
         """,
         changed,
     )
-    moved = [SlotSum(slot, user_id, units, 0, unrated) for (slot, user_id), (units, unrated) in sorted(slots.items())]
+    moved = [(slot, user_id, units, 0, unrated) for (slot, user_id), (units, unrated) in sorted(slots.items())]
     add_to_slots(session, account_id, moved)
     add_to_days(session, account_id, account, moved)
     if changed:
         session.run("UPDATE account SET revision = revision + 1 WHERE account_id = :account_id", account_id=account_id)
     last = _Place(lines[-1][0], lines[-1][1]) if len(lines) == EVENTS_AT_ONCE else None
-    return Rerated(events, len(changed), unchargeable, sum(each.units for each in moved)), last
+    return Rerated(events, len(changed), unchargeable, sum(units for _, _, units, _, _ in moved)), last

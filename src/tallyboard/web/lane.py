@@ -1,6 +1,6 @@
 """The hot door: POST /api/v1/events as a plain ASGI function in front of the framework.
 
-Small requests are worked off on the event loop; large ones in a thread, so that nobody else waits.
+Small requests are worked off on the event loop; large ones in another process, so that nobody else waits.
 """
 
 import asyncio
@@ -15,6 +15,7 @@ from tallyboard.intake import cloudevents
 from tallyboard.intake.accept import Accepted, accept
 from tallyboard.intake.cloudevents import BadBody
 from tallyboard.intake.event import Refusal
+from tallyboard.intake.worker import Question
 from tallyboard.ledger.contract import Batch, Outcome
 from tallyboard.people.keys import Scope as KeyScope
 from tallyboard.web import body, metrics, problems
@@ -56,7 +57,7 @@ async def _take(app: App, headers: Mapping[str, str], receive: Receive) -> tuple
     if len(content) <= INLINE_BYTES_MAX:
         accepted = _accept(headers, content, who, now_us)
     else:
-        accepted = await asyncio.to_thread(_accept, headers, content, who, now_us)
+        accepted = await _accept_large(app, headers, content, who, now_us)
     metrics.refused(accepted.refused)
     prefer = headers.get("prefer", "").replace(" ", "").lower().split(",")
     lenient = "handling=lenient" in prefer
@@ -89,6 +90,14 @@ def _accept(headers: Mapping[str, str], content: bytes, who: Caller, now_us: int
     except BadBody as bad:
         raise problems.with_status(bad.status, bad.detail) from None
     return accept(items, who.sender, who.charger, now_us)
+
+
+async def _accept_large(app: App, headers: Mapping[str, str], content: bytes, who: Caller, now_us: int) -> Accepted:
+    about = {name: value for name, value in headers.items() if name == "content-type" or name.startswith("ce-")}
+    accepted = await asyncio.wrap_future(app.worker.ask(Question(about, content, who.sender, who.charger.card.text, now_us)))
+    if accepted is None:
+        accepted = await asyncio.to_thread(_accept, headers, content, who, now_us)
+    return accepted
 
 
 def _refused(refused: tuple[Refusal, ...], good: int) -> Problem:

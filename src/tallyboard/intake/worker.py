@@ -1,0 +1,145 @@
+"""Decides large bodies in another process, so that the threads that answer and write need not share the processor with it.
+
+A worker is this module, run as a program: it reads questions from its standard input and writes answers to its
+standard output until the input ends, which it does when the server ends, however that ends. It does what the server
+does with a small body, by the same functions. What it does not answer is left to the caller: nothing depends on a worker.
+"""
+
+import subprocess
+import sys
+import threading
+from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from functools import lru_cache
+from typing import IO
+
+from msgspec import MsgspecError, Struct
+from msgspec.msgpack import Decoder, Encoder
+
+from tallyboard.intake.accept import Accepted, Sender, accept
+from tallyboard.intake.cloudevents import decode
+from tallyboard.rates import card
+from tallyboard.rates.charge import Charger
+
+LOSSES_MAX = 3
+_LENGTH_BYTES = 8
+_CARDS_REMEMBERED_MAX = 100
+
+
+class Question(Struct, frozen=True, array_like=True):
+    """A request's body, and all else that its entries depend on. `rates` is the text of the rate card."""
+
+    headers: Mapping[str, str]
+    body: bytes
+    sender: Sender
+    rates: str
+    now_us: int
+
+
+_encode = Encoder().encode
+_question = Decoder(Question).decode
+_accepted = Decoder(Accepted).decode
+
+
+class Worker:
+    """One process, started by the first question and again after it was lost, but not when that keeps happening."""
+
+    def __init__(self) -> None:
+        # Of two threads one can read an answer while the other has its question answered.
+        self._threads = ThreadPoolExecutor(2, thread_name_prefix="ask-worker")
+        self._turn = threading.Lock()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._losses = 0
+
+    def ask(self, question: Question) -> "Future[Accepted | None]":
+        """What a request's events became, None where the caller must see to that itself."""
+        return self._threads.submit(self._ask, question)
+
+    def close(self) -> None:
+        """End the process, also while it is asked."""
+        self._losses = LOSSES_MAX
+        self._lose()
+        self._threads.shutdown(cancel_futures=True)
+
+    def _ask(self, question: Question) -> Accepted | None:
+        asked = _encode(question)
+        with self._turn:
+            answered = self._answer(asked)
+        try:
+            return _accepted(answered) if answered else None
+        except MsgspecError:  # The program's files were exchanged under a running server.
+            return None
+
+    def _answer(self, asked: bytes) -> bytes:
+        """The process's answer; nothing where there is none. Whatever goes wrong, no answer is left for the next question."""
+        if self._losses >= LOSSES_MAX:
+            return b""
+        try:
+            process = self._process = self._process or _start()
+            assert process.stdin is not None
+            assert process.stdout is not None
+            _write(process.stdin, asked)
+            answered = _read(process.stdout)
+        except Exception:  # noqa: BLE001  The caller goes on without a worker.
+            self._losses += 1
+            self._lose()
+            return b""
+        self._losses = 0
+        return answered
+
+    def _lose(self) -> None:
+        process, self._process = self._process, None
+        if process is not None:
+            process.kill()
+            process.wait()
+            for pipe in (process.stdin, process.stdout):
+                with suppress(OSError):
+                    pipe.close()  # type: ignore[union-attr]
+
+
+def _start() -> subprocess.Popen[bytes]:
+    # A process group of its own: Ctrl+C is for the server, which then ends its worker.
+    return subprocess.Popen((sys.executable, "-P", "-m", __name__), stdin=subprocess.PIPE, stdout=subprocess.PIPE, process_group=0)  # noqa: S603
+
+
+def main() -> None:
+    """Answer questions until there are no more."""
+    with suppress(EOFError, BrokenPipeError):
+        while True:
+            _write(sys.stdout.buffer, answer(_question(_read(sys.stdin.buffer))))
+
+
+def answer(question: Question) -> bytes:
+    """What a request's events became; nothing where they are no events or anything else is wrong: the caller will find out the same."""
+    try:
+        items = decode(question.headers, question.body)
+        return _encode(accept(items, question.sender, _charger(question.rates), question.now_us))
+    except Exception:  # noqa: BLE001  Whatever it is, the caller meets it again where it can be answered and logged.
+        return b""
+
+
+@lru_cache(maxsize=_CARDS_REMEMBERED_MAX)
+def _charger(rates: str) -> Charger:
+    return Charger(card.read(rates))
+
+
+def _write(file: IO[bytes], message: bytes) -> None:
+    file.write(len(message).to_bytes(_LENGTH_BYTES))
+    file.write(message)
+    file.flush()
+
+
+def _read(file: IO[bytes]) -> bytes:
+    return _exactly(file, int.from_bytes(_exactly(file, _LENGTH_BYTES)))
+
+
+def _exactly(file: IO[bytes], size: int) -> bytes:
+    found = file.read(size)
+    if len(found) < size:
+        raise EOFError
+    return found
+
+
+if __name__ == "__main__":
+    main()
