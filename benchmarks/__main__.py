@@ -12,10 +12,11 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import Progress
 
-from benchmarks import answer, board, history, intake, page
+from benchmarks import answer, board, history, intake, on_postgresql, page
 from benchmarks.answer import Answers
 from benchmarks.board import Line, at_least, at_most
 from benchmarks.intake import Speed
+from benchmarks.on_postgresql import OnPostgresql
 from tallyboard.ledger import seen
 
 USERS = (1_000, 20_000, 100_000)
@@ -46,6 +47,7 @@ def _arguments() -> argparse.Namespace:
 
 def _everything(folder: Path, progress: Progress) -> list[Line]:
     lines = [*_intake_lines(intake.measure(folder, progress))]
+    lines += _server_lines(on_postgresql.measure(folder, progress))
     for users in USERS:
         lines += _answer_lines(answer.measure(folder, users, progress))
     for weight in page.measure(folder):
@@ -61,6 +63,27 @@ def _intake_lines(speeds: list[Speed]) -> Iterator[Line]:
         figures = f"{speed.tallyboard:,.0f}/s", f"{speed.baseline:,.0f}/s"
         ratio, bar, met = at_least(speed.times, intake.BAR_TIMES)
         yield Line(what, *figures, ratio, bar, met) if speed.size == intake.BAR_SIZE else Line(what, *figures, ratio)
+
+
+def _server_lines(found: OnPostgresql) -> Iterator[Line]:
+    for size, (theirs, ours) in found.intake.items():
+        yield Line(
+            f"intake on PostgreSQL, last hour, {size:,} events a request (beside: SQLite)",
+            f"{theirs:,.0f}/s",
+            f"{ours:,.0f}/s",
+            f"{theirs / ours:.2f}x",
+        )
+    alone = found.by_processes[1]
+    for processes, speed in found.by_processes.items():
+        yield Line(
+            f"  by {processes} process{'es' if processes > 1 else ''} (beside: 1 process)",
+            f"{speed:,.0f}/s",
+            f"{alone:,.0f}/s",
+            f"{speed / alone:.2f}x",
+        )
+    theirs, ours = found.answer
+    what = f"answer on PostgreSQL, {on_postgresql.USERS:,} users (beside: SQLite)"
+    yield Line(what, f"{theirs:.1f} ms", f"{ours:.1f} ms", f"{theirs / ours:.2f}x")
 
 
 def _answer_lines(found: Answers) -> Iterator[Line]:

@@ -20,6 +20,7 @@ from benchmarks.baseline import store
 from tallyboard import clock, days
 from tallyboard.days import DayRange
 from tallyboard.ledger import sqlite
+from tallyboard.ledger.contract import Engine
 from tallyboard.ledger.sqlite import SqliteEngine
 from tallyboard.ledger.writer import Writer
 from tallyboard.usage.question import Question, answer
@@ -57,7 +58,7 @@ def measure(folder: Path, users: int, progress: Progress) -> Answers:
     task = progress.add_task(f"Answer for {users:,} users", total=4)
     span = days.window(30, days.today(clock.now_us(), ZoneInfo("UTC")))
     once, often, year = folder / f"{users}", folder / f"{users}-often", folder / f"{users}-year"
-    events = _fill(once, users, span)
+    events = fill(once, users, span)
     progress.advance(task)
     folders = [once]
     if users <= TIMES_USERS_MAX:
@@ -67,8 +68,8 @@ def measure(folder: Path, users: int, progress: Progress) -> Answers:
     progress.advance(task)
     cold = _cold(once, span)
     with _engines(folders) as engines:
-        contestants: list[Callable[[], object]] = [partial(_ask, engine, span) for engine in engines]
-        times = _in_turn([*contestants, partial(_bare_sum, engines[0], span)])
+        contestants: list[Callable[[], object]] = [partial(ask, engine, span) for engine in engines]
+        times = in_turn([*contestants, partial(_bare_sum, engines[0], span)])
     progress.advance(task)
     beside = {number: _beside_baseline(path, span) for number, path in ((1, once), (TIMES, often)) if users == BASELINE_USERS}
     progress.advance(task)
@@ -77,7 +78,8 @@ def measure(folder: Path, users: int, progress: Progress) -> Answers:
     return Answers(users, events, times[0], cold, times[-1], of_times, of_year, beside, seeded_by)
 
 
-def _fill(folder: Path, users: int, span: DayRange) -> int:
+def fill(folder: Path, users: int, span: DayRange) -> int:
+    """Make a ledger with so many users; how many events it has."""
     seed.make(folder)
     if users <= BY_WRITER_USERS_MAX:
         return _send_user_days(folder, users, span)
@@ -112,7 +114,8 @@ def _copy(source: Path, target: Path, change: Callable[[sqlite3.Connection], Non
             seed.add_days(connection)
 
 
-def _ask(engine: SqliteEngine, span: DayRange) -> int:
+def ask(engine: Engine, span: DayRange) -> int:
+    """The page's answer; its units."""
     with engine.reading() as session:
         report = answer(session, seed.ACCOUNT_ID, Question(span), clock.now_us())
     assert len(report.users) == min(report.user_count, 200)
@@ -140,7 +143,7 @@ def _cold(folder: Path, span: DayRange) -> float:
         os.fsync(file.fileno())
         os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
     with _engines([folder]) as (engine,):
-        return _milliseconds(lambda: _ask(engine, span))
+        return _milliseconds(lambda: ask(engine, span))
 
 
 def _beside_baseline(folder: Path, span: DayRange) -> tuple[float, float]:
@@ -155,12 +158,12 @@ def _beside_baseline(folder: Path, span: DayRange) -> tuple[float, float]:
             connection.execute(statement)
     with engine.connect() as connection, _engines([folder]) as (ledger,):
         theirs = partial(store.usage, connection, span.first, span.last, ZoneInfo("UTC"))
-        assert theirs()["units"] == _ask(ledger, span)
-        ours, other = _in_turn([partial(_ask, ledger, span), theirs], rounds=3)
+        assert theirs()["units"] == ask(ledger, span)
+        ours, other = in_turn([partial(ask, ledger, span), theirs], rounds=3)
         return ours, other
 
 
-def _in_turn(contestants: Sequence[Callable[[], object]], rounds: int = ROUNDS) -> list[float]:
+def in_turn(contestants: Sequence[Callable[[], object]], rounds: int = ROUNDS) -> list[float]:
     """Median milliseconds of each, taking turns after one round to warm up."""
     times: list[list[float]] = [[] for _ in contestants]
     for number in range(rounds + 1):

@@ -71,7 +71,7 @@ def measure(folder: Path, progress: Progress) -> list[Speed]:
 
 
 def _send(service: Service, load: Load) -> float:
-    return sender.send(service, load.size, load.batches, load.connections, SPREADS_US[load.spread])
+    return sender.send([service], load.size, load.batches, load.connections, SPREADS_US[load.spread])
 
 
 def _speed(load: Load, ours: list[float], theirs: list[float]) -> Speed:

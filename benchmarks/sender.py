@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from random import Random
 
 import uvloop
@@ -12,15 +12,16 @@ from benchmarks.servers import Service
 from tallyboard import clock
 
 
-def send(service: Service, size: int, count: int, connections: int, spread_us: int) -> float:
-    """Send `count` batches of new events over so many connections; seconds until the last is acknowledged."""
+def send(services: Sequence[Service], size: int, count: int, connections: int, spread_us: int) -> float:
+    """Send `count` batches of new events over so many connections to services of one ledger; seconds until the last is acknowledged."""
     random = Random()
     bodies = [sample.body(random, clock.now_us(), spread_us, size) for _ in range(count)]
-    return uvloop.run(_send(service, [_request(service, body) for body in bodies], connections))
+    return uvloop.run(_send(services, [_request(services[0], body) for body in bodies], connections))
 
 
-async def _send(service: Service, requests: list[bytes], connections: int) -> float:
-    streams = [await asyncio.open_connection("127.0.0.1", service.port) for _ in range(connections)]
+async def _send(services: Sequence[Service], requests: list[bytes], connections: int) -> float:
+    ports = [services[number % len(services)].port for number in range(connections)]
+    streams = [await asyncio.open_connection("127.0.0.1", port) for port in ports]
     waiting = iter(requests)
     started = time.perf_counter()
     await asyncio.gather(*(_work(waiting, reader, writer) for reader, writer in streams))

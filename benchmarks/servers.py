@@ -36,15 +36,17 @@ class Service(Struct, frozen=True):
 
 
 @contextmanager
-def tallyboard(folder: Path) -> Iterator[Service]:
-    """`tallyboard serve` with a key that may send and read."""
+def tallyboard(folder: Path, variables: Mapping[str, str] | None = None) -> Iterator[Service]:
+    """`tallyboard serve` with a key that may send and read. `variables` are further settings."""
+    given = variables or {}
     made = subprocess.run(
         [TALLYBOARD, "key", "create", "--name", "benchmark", "--scopes", "ingest,read", "--data", str(folder), "--json"],
         check=True,
         capture_output=True,
+        env={**os.environ, **given},
     )
     port = _free_port()
-    with _running([TALLYBOARD, "serve", "--port", str(port), "--data", str(folder)], {}) as process:
+    with _running([TALLYBOARD, "serve", "--port", str(port), "--data", str(folder)], given) as process:
         assert process.stdout is not None
         link = process.stdout.readline().strip()
         _wait(f"http://127.0.0.1:{port}/healthz")

@@ -79,7 +79,7 @@ def under_load(servers: Sequence[Server], kill: Callable[[random.Random], object
         client.start()
     try:
         for _ in range(kills):
-            enough = sum(client.batches for client in clients) + chance.randrange(1, 60)
+            enough = sum(client.batches for client in clients) + chance.randrange(1, 25)
             wait_until(lambda enough=enough: _batches(clients) >= enough or _mistakes(clients) != [], "batches are acknowledged")
             kill(chance)
     finally:
