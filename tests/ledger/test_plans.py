@@ -17,7 +17,7 @@ from tallyboard.ledger import rollups, sqlite
 from tallyboard.ledger.contract import Engine, Line, Session
 from tallyboard.ledger.locking import lock
 from tallyboard.ledger.migrate import migrate
-from tallyboard.ledger.seen import Seen
+from tallyboard.ledger.seen import find_on
 from tallyboard.people import accounts, keys, members
 from tallyboard.usage.question import Question, answer
 from tests import engines
@@ -136,7 +136,7 @@ def test_what_every_request_asks_is_looked_up(engine: Engine) -> None:
         rollups.zone_of(watched, 1)
         keys.recognize(watched, "tb_nothing", now_us)
         members.recognize(watched, "nothing", now_us)
-        Seen().find(watched, 1, 0, [b"0" * 16])
+        find_on(watched, 1, 0, [b"0" * 16])
         watched.among("SELECT key, user_id FROM app_user WHERE account_id = :account_id AND key IN $keys", ["user-7"], account_id=1)
         lock(watched, 1)
         plans = {sql: plan(session, sql, values) for sql, values in watched.asked}

@@ -118,11 +118,11 @@ class SqliteEngine:
     @contextmanager
     def reading(self) -> Iterator[SqliteSession]:
         """A snapshot that later commits do not change."""
-        try:
-            connection = self._readers.get_nowait()
-        except Empty:
-            connection = self._connect()
         with _own_errors():
+            try:
+                connection = self._readers.get_nowait()
+            except Empty:
+                connection = self._connect()
             try:
                 connection.execute("BEGIN")
                 yield SqliteSession(connection)
