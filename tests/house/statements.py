@@ -146,6 +146,8 @@ def in_postgresql(text: str) -> str:
         each = postgres._EACH.search(text)
         assert each, "$each names account_id first"
         sent, _ = postgres._unnested(text, (int,) * len(each[1].split(", ")))
+    elif "$point_keys" in text:
+        sent = postgres._pointed(text, "bigint[]")
     else:
         sent = postgres.dialect(text)
     numbers: dict[str, int] = {}

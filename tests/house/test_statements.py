@@ -49,7 +49,7 @@ def test_every_exception_is_needed() -> None:
     ("module", "part"),
     [
         ("ledger/append.py", "$each (account_id, shelf, event_key"),
-        ("ledger/append.py", "AND key IN $keys"),
+        ("ledger/append.py", "AND key IN $point_keys"),
         ("ledger/locking.py", "UPDATE account SET revision = revision"),
         ("ledger/migrate.py", "INSERT INTO schema_version"),
         ("ledger/rollups.py", "SELECT user_id, (at_us / 900000000), -units"),

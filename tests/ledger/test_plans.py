@@ -44,7 +44,7 @@ class Watched:
         return self._session.one(sql, **values)
 
     def among(self, sql: str, keys: Any, **values: Any) -> list[Line]:
-        one_key = re.sub(r"IN \$keys", "IN (:key)", sql)
+        one_key = re.sub(r"IN \$(point_)?keys", "IN (:key)", sql)
         self.asked.append((one_key, {**values, "key": keys[0]}))
         return self._session.among(sql, keys, **values)
 
@@ -137,7 +137,7 @@ def test_what_every_request_asks_is_looked_up(engine: Engine) -> None:
         keys.recognize(watched, "tb_nothing", now_us)
         members.recognize(watched, "nothing", now_us)
         find_on(watched, 1, 0, [b"0" * 16])
-        watched.among("SELECT key, user_id FROM app_user WHERE account_id = :account_id AND key IN $keys", ["user-7"], account_id=1)
+        watched.among("SELECT key, user_id FROM app_user WHERE account_id = :account_id AND key IN $point_keys", ["user-7"], account_id=1)
         lock(watched, 1)
         plans = {sql: plan(session, sql, values) for sql, values in watched.asked}
     assert len(plans) >= 6

@@ -92,7 +92,7 @@ class Appender:
         unknown = [key for key in keys if (account_id, key) not in remembered]
         if unknown:
             lines = session.among(
-                "SELECT key, user_id FROM app_user WHERE account_id = :account_id AND key IN $keys", unknown, account_id=account_id
+                "SELECT key, user_id FROM app_user WHERE account_id = :account_id AND key IN $point_keys", unknown, account_id=account_id
             )
             remembered.update(((account_id, key), user_id) for key, user_id in lines)
             unknown = sorted(key for key in unknown if (account_id, key) not in remembered)

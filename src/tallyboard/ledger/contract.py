@@ -39,7 +39,10 @@ class Session(Protocol):
         """
 
     def among(self, sql: str, keys: Sequence[Value], **values: Value) -> list[Line]:
-        """Every line of a statement that reads `IN $keys`, for any number of keys."""
+        """Every line of a statement that reads `IN $keys`, for any number of different keys.
+
+        `IN $point_keys` says that the condition finds at most one row a key, by an index: each key is then looked up by itself.
+        """
 
 
 class Entry(Struct, frozen=True, gc=False, array_like=True):

@@ -119,7 +119,7 @@ class Seen:
 def find_on(session: Session, account_id: int, shelf: int, keys: Sequence[bytes]) -> dict[bytes, int]:
     """The keys that are on one shelf, each with the digest of what it said."""
     lines = session.among(
-        "SELECT event_key, content FROM event WHERE account_id = :account_id AND shelf = :shelf AND event_key IN $keys",
+        "SELECT event_key, content FROM event WHERE account_id = :account_id AND shelf = :shelf AND event_key IN $point_keys",
         keys,
         account_id=account_id,
         shelf=shelf,

@@ -40,6 +40,7 @@ _DIALECT = {
     "$day_edges": "(SELECT value ->> 0 AS day, value ->> 1 AS first_slot, value ->> 2 AS end_slot FROM json_each(:edges))",
     # Take the left side first and look the right side up by its key: SQLite's planner may not turn it round.
     "$ordered_join": "CROSS JOIN",
+    "$point_keys": "$keys",
     "$empty": "DELETE FROM",
     "$place": "(SELECT file FROM pragma_database_list WHERE name = 'main')",
 }

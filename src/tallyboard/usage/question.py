@@ -250,7 +250,7 @@ def user_lines(source: Source, span: DayRange, best: Sequence[Ranked]) -> tuple[
 def users_by_id(session: Session, account_id: int, user_ids: Sequence[int]) -> list[Named]:
     """Who the users with these ids are."""
     lines = session.among(
-        "SELECT user_id, key, email, name FROM app_user WHERE account_id = :account_id AND user_id IN $keys",
+        "SELECT user_id, key, email, name FROM app_user WHERE account_id = :account_id AND user_id IN $point_keys",
         user_ids,
         account_id=account_id,
     )
@@ -260,7 +260,7 @@ def users_by_id(session: Session, account_id: int, user_ids: Sequence[int]) -> l
 def users_by_key(session: Session, account_id: int, keys: Sequence[str]) -> list[Named]:
     """The users with these keys; a key never seen is left out."""
     lines = session.among(
-        "SELECT user_id, key, email, name FROM app_user WHERE account_id = :account_id AND key IN $keys", keys, account_id=account_id
+        "SELECT user_id, key, email, name FROM app_user WHERE account_id = :account_id AND key IN $point_keys", keys, account_id=account_id
     )
     return [Named(*line) for line in lines]
 
