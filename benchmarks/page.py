@@ -43,7 +43,7 @@ def _asset_kilobytes(ending: str) -> float:
 def _page_kilobytes(folder: Path) -> float:
     """Sign in by the link that the server printed, and weigh the page."""
     with servers.tallyboard(folder / "page") as service, httpx.Client(follow_redirects=True, timeout=30) as browser:
-        sender.send(service, 1_000, EVENTS // 1_000, 1, 29 * sample.DAY_US)
+        sender.send([service], 1_000, EVENTS // 1_000, 1, 29 * sample.DAY_US)
         browser.get(service.printed).raise_for_status()
         request = browser.build_request("GET", f"{service.address}/usage", headers={"accept-encoding": "gzip"})
         answer = browser.send(request, stream=True).raise_for_status()

@@ -1,6 +1,7 @@
 """A throw-away PostgreSQL cluster: Debian's server binaries, a temporary folder, an unprivileged user."""
 
 import os
+import pwd
 import shutil
 import signal
 import socket
@@ -8,6 +9,7 @@ import subprocess
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import psycopg
 
@@ -21,10 +23,14 @@ class Cluster:
     """A running server: `url`, `process`. It may be killed and started again."""
 
     def __init__(self) -> None:
-        self._as_user = {"user": UNPRIVILEGED, "group": "nogroup", "extra_groups": []} if os.geteuid() == 0 else {}
-        self._folder = Path(tempfile.mkdtemp(prefix="tallyboard-postgresql-"))
-        if self._as_user:
-            shutil.chown(self._folder, UNPRIVILEGED)
+        self._as_user: dict[str, Any] = {}
+        root = os.geteuid() == 0
+        # PostgreSQL refuses to run as root; who it runs as instead may not reach a temporary folder of root's own.
+        self._folder = Path(tempfile.mkdtemp(prefix="tallyboard-postgresql-", dir="/tmp" if root else None))  # noqa: S108
+        if root:
+            nobody = pwd.getpwnam(UNPRIVILEGED)
+            self._as_user = {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}
+            os.chown(self._folder, nobody.pw_uid, nobody.pw_gid)
         self._data = self._folder / "data"
         self._port = _free_port()
         self.url = f"postgresql://{USER}@127.0.0.1:{self._port}/postgres"
