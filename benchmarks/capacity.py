@@ -25,8 +25,8 @@ class Engine:
     user_day_bytes: int
 
 
-SQLITE = Engine("SQLite", 29.0, 280, 21)
-"""27,932 events/s over HTTP (docs/benchmarks.md, "One run") are 36 µs each, 7 of them before the transaction. Bytes: docs/scaling.md."""
+SQLITE = Engine("SQLite", 22.0, 280, 21)
+"""45,731 events/s over HTTP (docs/benchmarks.md, "One run") are 22 µs each; another process decides them. Bytes: docs/scaling.md."""
 POSTGRESQL = Engine("PostgreSQL", 26.6, 500, 170)
 """26.6 ms for 1,000 events: measured once on a 2-core machine, whole transaction. Bytes: docs/scaling.md."""
 CITUS = Engine("Citus", 32.7, 500, 170)
@@ -37,14 +37,14 @@ CITUS = Engine("Citus", 32.7, 500, 170)
 class Figures:
     """What does not depend on the engine. Where it was measured stands beside each."""
 
-    request_us: float = 280.0  # docs/benchmarks.md, "One run": 3,570 requests of one event a second
+    request_us: float = 451.0  # docs/benchmarks.md, "One run": 2,217 requests of one event a second
     prepare_us: float = 7.0  # docs/benchmarks.md, "One run": 1 to decode, 6 to check and charge
-    filters_us_a_million: float = 0.6  # docs/benchmarks.md, "A long history": 12 µs an event to ask filters over 20,000,000
-    filter_bytes: int = 2  # docs/deployment.md, "Memory": for each event of the history
-    filters_held_bytes: int = 1 << 30  # ledger/seen.py: 256 filters of 4 MiB
-    shelf_events: int = 250_000  # ledger/seen.py: the first filter is made when this many are there
-    page_ms: float = 16.3  # docs/benchmarks.md, "One run": 21.0 ms for 1,000 users …
-    page_ms_a_user: float = 0.00467  # … and 483.7 ms for 100,000
+    filters_us_a_million: float = 0.6  # docs/benchmarks.md, "A long history": 13 µs an event to ask 12 filters over 20,000,000
+    filter_bytes: int = 5  # docs/deployment.md, "Memory": for each event of the history
+    filters_held_bytes: int = 1 << 30  # ledger/seen.py: 128 filters of 8 MiB
+    shelf_events: int = 25_000  # ledger/seen.py: the first filter is made when this many are there
+    page_ms: float = 14.8  # docs/benchmarks.md, "One run": 19.8 ms for 1,000 users …
+    page_ms_a_user: float = 0.00498  # … and 513.1 ms for 100,000
 
 
 @dataclass(frozen=True, slots=True)
