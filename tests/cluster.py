@@ -20,9 +20,13 @@ _MISSING = "PostgreSQL's server binaries are missing; on Debian: apt-get install
 
 
 class Cluster:
-    """A running server: `url`, `process`. It may be killed and started again."""
+    """A running server: `url`, `process`. It may be killed and started again.
 
-    def __init__(self) -> None:
+    One that is not `durable` does not wait for the disk: enough where nobody cuts the power of a whole machine.
+    """
+
+    def __init__(self, *, durable: bool = True) -> None:
+        self._durable = durable
         self._as_user: dict[str, Any] = {}
         root = os.geteuid() == 0
         # PostgreSQL refuses to run as root; who it runs as instead may not reach a temporary folder of root's own.
@@ -46,6 +50,7 @@ class Cluster:
             "unix_socket_directories": self._folder,
             "max_connections": 400,
             "logging_collector": "off",
+            "fsync": "on" if self._durable else "off",
         }
         line = [_program("postgres"), "-D", str(self._data), *(f"--{name}={value}" for name, value in options.items())]
         with (self._folder / "log").open("ab") as log:

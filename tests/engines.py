@@ -105,7 +105,7 @@ def start_cluster() -> Any:
         return None
     from tests.cluster import Cluster  # noqa: PLC0415  Only a run on PostgreSQL needs it.
 
-    cluster = Cluster()
+    cluster = Cluster(durable=False)
     os.environ[CLUSTER_VARIABLE] = cluster.url
     return cluster
 

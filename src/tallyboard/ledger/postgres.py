@@ -107,7 +107,7 @@ class PostgresEngine:
             self._address,
             kwargs={"autocommit": True},
             configure=_configure,
-            check=ConnectionPool.check_connection,
+            check=self._check,
             min_size=1,
             max_size=connections_max,
             timeout=POOL_SECONDS_MAX,
@@ -162,6 +162,14 @@ class PostgresEngine:
     def close(self) -> None:
         """Close every connection."""
         self._pool.close()
+
+    def _check(self, connection: Connection[Line]) -> None:
+        """Whether a connection still lives. Where it does not, the others of its time hardly do: all are made anew at once."""
+        try:
+            ConnectionPool.check_connection(connection)
+        except psycopg.Error:
+            self._pool.drain()
+            raise
 
     @contextmanager
     def _connection(self) -> Iterator[Connection[Line]]:
