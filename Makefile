@@ -34,7 +34,7 @@ test:
 # Fast tests first; each test has its own ledger and port, so they run beside each other.
 ENGINE ?= sqlite
 test-fast: setup
-	PYTHON=$(BIN)/python sh tests/find_postgresql.sh $(ENGINE)
+	sh tests/find_postgresql.sh $(ENGINE)
 	TALLYBOARD_TEST_ENGINE=$(ENGINE) $(BIN)/pytest -n 2 --dist loadfile -m "not browser"
 
 test-browser: setup

@@ -48,6 +48,15 @@ def tallyboard(
     return result
 
 
+def refusal(*arguments: object, folder: Path) -> str:
+    """What a command that cannot work says, in one sentence; never a stack trace."""
+    done = tallyboard(*arguments, data=folder, check=False)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("tallyboard: ")
+    assert "Traceback" not in done.stderr
+    return done.stderr
+
+
 def wait_until(holds: Callable[[], bool], what: str, seconds: float = DEADLINE_SECONDS) -> None:
     """Return as soon as something holds; fail after a deadline."""
     deadline = time.monotonic() + seconds

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from tests import engines
-from tests.conftest import Server, event, serving, tallyboard
+from tests.conftest import Server, event, refusal, serving, tallyboard
 
 Findings = dict[str, tuple[bool, str]]
 
@@ -25,15 +25,6 @@ def examined(folder: Path, port: int = 0) -> tuple[int, Findings]:
 
 def sql(folder: Path, statement: str) -> None:
     engines.look(folder, statement)
-
-
-def refusal(*arguments: object, folder: Path) -> str:
-    """What a command that cannot work says; never a stack trace."""
-    done = tallyboard(*arguments, data=folder, check=False)
-    assert done.returncode == 1
-    assert "Traceback" not in done.stderr
-    assert done.stderr.startswith("tallyboard: ")
-    return done.stderr
 
 
 @pytest.fixture

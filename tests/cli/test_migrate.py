@@ -4,20 +4,11 @@ import json
 from pathlib import Path
 
 from tests import engines
-from tests.conftest import event, tallyboard
+from tests.conftest import event, refusal, tallyboard
 
 from tallyboard.ledger.migrate import migrations
 
 NAMES = [migration.name for migration in migrations()]
-
-
-def refusal(*arguments: object, folder: Path) -> str:
-    """What a command that cannot work says, in one sentence; never a stack trace."""
-    done = tallyboard(*arguments, data=folder, check=False)
-    assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr.startswith("tallyboard: ")
-    assert "Traceback" not in done.stderr
-    return done.stderr
 
 
 def test_a_ledger_is_made_by_migrating_and_then_is_up_to_date(folder: Path) -> None:

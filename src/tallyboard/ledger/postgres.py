@@ -177,13 +177,9 @@ class PostgresEngine:
             yield connection
 
 
+@lru_cache(maxsize=512)
 def dialect(sql: str) -> str:
     """A statement with the engine's own fragments and parameters in place."""
-    return _dialect(sql)
-
-
-@lru_cache(maxsize=512)
-def _dialect(sql: str) -> str:
     sql = sql.replace("%", "%%")
     for fragment, text in _DIALECT.items():
         sql = sql.replace(fragment, text)

@@ -1,7 +1,7 @@
 """Secrets handed out once: made here, kept only as SHA-256. They have 256 random bits, so a fast hash is safe."""
 
 from hashlib import sha256
-from secrets import randbelow, token_urlsafe
+from secrets import token_urlsafe
 
 _SECRET_CHARACTERS_MAX = 200
 
@@ -9,11 +9,6 @@ _SECRET_CHARACTERS_MAX = 200
 def make(prefix: str = "") -> str:
     """A new secret; show it once and keep only its hash."""
     return prefix + token_urlsafe(32)
-
-
-def number() -> int:
-    """A new id that no other process gives, without asking: 53 random bits, which every program can hold exactly."""
-    return randbelow(1 << 53)
 
 
 def hashed(secret: str) -> bytes:

@@ -1,11 +1,13 @@
 """What operators watch: counters for Prometheus, and the log of our own mistakes."""
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 
 import structlog
 from prometheus_client import CollectorRegistry, Counter, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
 
 from tallyboard.intake.event import Refusal
 from tallyboard.ledger.contract import Outcome
@@ -44,13 +46,21 @@ def refused(refusals: tuple[Refusal, ...]) -> None:
 
 def text(figures: Mapping[str, float]) -> bytes:
     """Everything, in Prometheus' text format; `figures` are the ledger's."""
-    return b"".join([generate_latest(_registry), *(_line(name, value) for name, value in figures.items())])
+    ledger = CollectorRegistry()
+    ledger.register(_Figures(figures))
+    return generate_latest(_registry) + generate_latest(ledger)
 
 
-def _line(name: str, value: float) -> bytes:
-    kind = "counter" if name.endswith("_total") else "gauge"
-    name_there = f"tallyboard_{name}"
-    return f"# HELP {name_there} {_FIGURES[name]}\n# TYPE {name_there} {kind}\n{name_there} {float(value)}\n".encode()
+class _Figures(Collector):
+    """Figures that are counted elsewhere; the names of counters end in _total."""
+
+    def __init__(self, figures: Mapping[str, float]) -> None:
+        self._figures = figures
+
+    def collect(self) -> Iterator[Metric]:
+        for name, value in self._figures.items():
+            family = CounterMetricFamily if name.endswith("_total") else GaugeMetricFamily
+            yield family(f"tallyboard_{name}", _FIGURES[name], value=value)
 
 
 def set_up_log() -> None:
