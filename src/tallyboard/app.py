@@ -129,8 +129,6 @@ class App:
 
         `tell` takes a sentence on why the ledger is not ready yet.
         """
-        if self.state is State.READY:
-            when_ready()
         self._housekeeper = threading.Thread(target=self._keep_house, args=(when_ready, tell), name="housekeeping", daemon=True)
         self._housekeeper.start()
 
@@ -182,11 +180,13 @@ class App:
         self.state = State.READY
 
     def _become_ready(self, when_ready: Callable[[], object], tell: Callable[[str], object]) -> None:
-        while self.state is not State.READY and not self._closing.is_set():
+        while not self._closing.is_set():
             try:
-                self._make_ready()
-                self._trouble = None
+                if self.state is not State.READY:
+                    self._make_ready()
                 when_ready()
+                self._trouble = None
+                return
             except Unavailable as error:
                 if str(error) != str(self._trouble):
                     tell(f"{error}; requests are answered 503 until that passes")
