@@ -123,7 +123,7 @@ def error_page(request: Ask, problem: Problem) -> bytes:
         "error.html",
         status=problem.status,
         title=problem.title,
-        detail=problem.detail,
+        detail=f"{problem.detail[:1].upper()}{problem.detail[1:].removesuffix('.')}.",
         way_on=("/usage", "Credit Usage"),
         csrf_token=csrf_token,
     )
