@@ -1,11 +1,11 @@
 """Opens the ledger, wires everything by hand, starts and closes in reverse. The only place that chooses an engine."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import Future
 from enum import StrEnum
 from types import TracebackType
-from typing import Self
+from typing import Any, Self, TypeVar
 
 from msgspec import Struct
 
@@ -14,12 +14,15 @@ from tallyboard.errors import Migrating, NewerSchema, TallyboardError, Unavailab
 from tallyboard.intake.accept import Sender
 from tallyboard.intake.worker import Worker
 from tallyboard.ledger import rollups
-from tallyboard.ledger.contract import Engine
+from tallyboard.ledger.contract import Engine, Outcome, Session
 from tallyboard.ledger.migrate import migrate, pending
 from tallyboard.ledger.sqlite import SqliteEngine
 from tallyboard.ledger.writer import Writer
-from tallyboard.people import accounts, keys, members
+from tallyboard.people import accounts, keys, members, secrets
 from tallyboard.people.keys import ApiKey, Scope
+from tallyboard.policy import allowance, holds
+from tallyboard.policy.holds import Decision
+from tallyboard.policy.limits import Standing
 from tallyboard.rates import card
 from tallyboard.rates.charge import Charger
 from tallyboard.settings import Settings
@@ -28,6 +31,8 @@ HOUSEKEEPING_SECONDS = 1.0
 PAGE_STATE_US_MAX = 250_000
 _CHARGERS_HELD_MAX = 1_000
 _PAGE_STATES_HELD_MAX = 10_000
+_RECENT_MAX = 10_000
+Result = TypeVar("Result")
 
 
 class Caller(Struct, frozen=True):
@@ -40,6 +45,31 @@ class Caller(Struct, frozen=True):
     def sender(self) -> Sender:
         """What the key may say of events."""
         return Sender(self.key.user, Scope.ADJUST in self.key.scopes)
+
+
+class Recent:
+    """What was read since the last commit by anybody: forgotten at the next, so that it is never out of date.
+
+    Where an engine cannot cheaply tell whether there was one, nothing is remembered.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._kept: tuple[int | None, dict[Hashable, Any]] = (None, {})
+
+    def get(self, key: Hashable, read: Callable[[], Result], still_good: Callable[[Result], bool]) -> Result:
+        """What was read for a key, read again unless nothing has been committed since and it is still good by the clock."""
+        version = self._engine.version()
+        if version is None:
+            return read()
+        known, kept = self._kept
+        if version != known or len(kept) >= _RECENT_MAX:
+            kept = {}
+            self._kept = (version, kept)  # A slower thread puts what it read before into what it found, which nobody reads any more.
+        if key in kept and still_good(kept[key]):
+            return kept[key]  # type: ignore[no-any-return]
+        found = kept[key] = read()
+        return found
 
 
 class State(StrEnum):
@@ -76,7 +106,9 @@ class App:
         except BaseException:
             self._engine.close()
             raise
-        self.ledger = Writer(self._engine)
+        self.ledger = Writer(self._engine, self._decide)
+        self._recent = Recent(self._engine)
+        self._expired_holds = 0
         self.worker = Worker()
         self._chargers: dict[tuple[int, int], Charger] = {}
         self._page_states: dict[int, tuple[int, str]] = {}
@@ -91,11 +123,18 @@ class App:
 
     def caller(self, secret: str, now_us: int) -> Caller | None:
         """Who has this API key, None where nobody has."""
-        with self.ledger.reading() as session:
-            key = keys.recognize(session, secret, now_us)
-            if key is None:
-                return None
-            return Caller(key, self._charger(key.account_id, *accounts.card_of(session, key.account_id)))
+        return self._recent.get(
+            secrets.hashed(secret), lambda: self._read_caller(secret, now_us), lambda found: found is not None and found.key.valid(now_us)
+        )
+
+    def standing(self, account_id: int, user: str, now_us: int) -> Standing:
+        """How a user stands now: every commit so far counts."""
+
+        def read() -> Standing:
+            with self.ledger.reading() as session:
+                return allowance.of_user(session, account_id, user, now_us)
+
+        return self._recent.get((account_id, user), read, lambda found: now_us < found.good_until_us and now_us >= found.read_us)
 
     def charger(self, account_id: int) -> Charger:
         """The rates in force for an account."""
@@ -112,6 +151,10 @@ class App:
                 self._page_states.clear()
             self._page_states[account_id] = (now_us, state)
         return state
+
+    def figures(self) -> dict[str, float]:
+        """Gauges and counters for operators, by name."""
+        return {**self.ledger.figures(), "holds_expired_total": self._expired_holds}
 
     def sign_in_link(self, address: str, account_id: int = accounts.FIRST_ACCOUNT_ID) -> str:
         """A new one-time link for the account's administrator. `address` is where the server is reached."""
@@ -148,6 +191,18 @@ class App:
             self._housekeeper.join()
         self.worker.close()
         self.ledger.close()
+
+    def _read_caller(self, secret: str, now_us: int) -> Caller | None:
+        with self.ledger.reading() as session:
+            key = keys.recognize(session, secret, now_us)
+            if key is None:
+                return None
+            return Caller(key, self._charger(key.account_id, *accounts.card_of(session, key.account_id)))
+
+    def _decide(self, session: Session, account_id: int, requests: Sequence[tuple[Any, Outcome | None]]) -> list[Decision]:
+        decisions, expired = holds.decide(session, account_id, requests, clock.now_us())
+        self._expired_holds += expired
+        return decisions
 
     def _charger(self, account_id: int, card_id: int, text: str) -> Charger:
         charger = self._chargers.get((account_id, card_id))
@@ -193,14 +248,24 @@ class App:
                 self._trouble = error
                 self._closing.wait(HOUSEKEEPING_SECONDS)
 
+    def _sweep(self, account_id: int) -> bool:
+        """Note what has expired, forget what ended long ago; whether there is more."""
+        expired, more = self.ledger.change(lambda session: holds.sweep(session, account_id, clock.now_us())).result()
+        self._expired_holds += expired
+        return more
+
     def _keep_house(self, when_ready: Callable[[], object], tell: Callable[[str], object]) -> None:
         self._become_ready(when_ready, tell)
         while not self._closing.wait(HOUSEKEEPING_SECONDS):
             try:
                 with self.ledger.reading() as session:
                     behind = rollups.left_to_do(session)
+                    due = holds.left_to_sweep(session, clock.now_us())
                 for account_id in behind:
                     while not self._closing.is_set() and self.rebuild_days(account_id).result():
+                        pass
+                for account_id in due:
+                    while not self._closing.is_set() and self._sweep(account_id):
                         pass
             except TallyboardError:
                 continue  # Tried again in a second; answers come from the slots meanwhile.

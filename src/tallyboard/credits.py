@@ -38,6 +38,13 @@ def shown(units: int) -> str:
     return f"{sign}{int(_rounded(size, 0)):,}"
 
 
+def exact(units: int) -> str:
+    """Write units as credits to the last of eight decimals, for a limit somebody set: `0.5`, `4,000`, `0.00000001`."""
+    with localcontext(prec=60):
+        text = f"{Decimal(units) / UNITS_PER_CREDIT:,.8f}"
+    return text.rstrip("0").rstrip(".")
+
+
 def parse_credits(text: str) -> int:
     """Read a credit figure with up to eight decimals as units; ValueError says what is wrong."""
     try:

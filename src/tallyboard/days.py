@@ -90,6 +90,11 @@ def starts_at_us(day: date, in_zone: ZoneInfo) -> int:
     return instant_us(midnight)
 
 
+def ends_at_us(now_us: int, in_zone: ZoneInfo) -> int:
+    """The instant at which the present account day ends and every limit resets."""
+    return starts_at_us(today(now_us, in_zone) + timedelta(days=1), in_zone)
+
+
 def bounds(days: DayRange, in_zone: ZoneInfo) -> list[int]:
     """The slots at which the days of a range begin, and the one at which the last ends: len + 1 slots."""
     first = days.first.toordinal()

@@ -21,6 +21,10 @@ class Stale(TallyboardError):
     """Somebody else changed it meanwhile."""
 
 
+class Taken(TallyboardError):
+    """The name that the caller chose is another's."""
+
+
 class Overloaded(TallyboardError):
     """Too much is waiting; nothing was taken. Try again after `retry_seconds`."""
 

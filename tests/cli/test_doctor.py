@@ -67,14 +67,14 @@ def test_a_busy_port_is_told(folder: Path) -> None:
 
 @engines.embedded_only
 def test_an_old_schema_is_told(filled: Path) -> None:
-    sql(filled, "UPDATE schema_version SET version = 0")
+    sql(filled, "DELETE FROM schema_version")
     code, findings = examined(filled)
     assert (code, findings["schema"][0]) == (1, False)
     assert "old (schema 0" in findings["schema"][1]
 
 
 def test_a_schema_of_a_newer_version_is_told_and_not_touched(filled: Path) -> None:
-    sql(filled, "UPDATE schema_version SET version = 99, needs = 99")
+    sql(filled, "INSERT INTO schema_version (version, needs) VALUES (99, 99)")
     code, findings = examined(filled)
     assert (code, findings["schema"][0]) == (1, False)
     assert "newer Tallyboard" in findings["schema"][1]

@@ -13,7 +13,7 @@ from tallyboard.errors import Invalid, NewerSchema, NotFound
 from tallyboard.intake.accept import Sender, accept
 from tallyboard.intake.cloudevents import CloudEvent
 from tallyboard.ledger import append, copying, rollups
-from tallyboard.ledger.contract import Batch, Engine, Line, Session
+from tallyboard.ledger.contract import Batch, Engine, Line, Outcome, Session
 from tallyboard.ledger.copying import TABLES, Copied, copy
 from tallyboard.ledger.migrate import migrate, migrations, version_of
 from tallyboard.ledger.sqlite import SqliteEngine
@@ -22,6 +22,9 @@ from tallyboard.people import accounts, directory, keys, members
 from tallyboard.people.directory import User
 from tallyboard.people.keys import Scope
 from tallyboard.people.members import Role
+from tallyboard.policy import holds, overrides, policy
+from tallyboard.policy.holds import End, Ending, Grant
+from tallyboard.policy.overrides import Wanted
 from tests import engines
 from tests.ledger.books import AT_US, CHARGER, CONTOSO, NORTHWIND, NOW_US, Books, Sent, hash_of, open_ledger, result
 
@@ -84,6 +87,7 @@ def fill(folder: Path) -> Books:
         for account_id in (NORTHWIND, CONTOSO):
             take(ledger, books, account_id, sent(chance, 13))
     ledger.change(people).result()
+    ledger.change(limits).result()
     for account_id, zone, steps in ((NORTHWIND, "America/New_York", 4), (CONTOSO, "Asia/Kathmandu", 10)):
         ledger.change(lambda session, of=account_id, to=zone: accounts.change(session, of, "test", NOW_US, timezone=to)).result()
         for _ in range(steps):
@@ -110,6 +114,20 @@ def people(session: Session) -> None:
         members.invite(session, alice, NOW_US)
         assert members.sign_in(session, members.invite(session, alice, NOW_US), NOW_US)
         accounts.set_card(session, account_id, accounts.card_of(session, account_id)[1] + "# ✓\n", "test", NOW_US)
+
+
+def limits(session: Session) -> None:
+    """Limits with and without an end, and holds that are outstanding and that have ended."""
+    for account_id in (NORTHWIND, CONTOSO):
+        for default_units in (None, 0, 600_000_000_000):
+            timezone = policy.of(session, account_id).timezone
+            policy.change(session, account_id, "test", NOW_US, default_units=default_units, timezone=timezone)
+        for units, expires_us in ((None, None), (7, NOW_US + DAY_US)):
+            overrides.put(session, account_id, [Wanted("zoë", units, "because", expires_us)], "test", NOW_US)
+        grants: list[tuple[holds.Request, Outcome | None]] = [(Grant(f"{n}", "zoë", 1, DAY_US, "test"), None) for n in range(3)]
+        decisions, _ = holds.decide(session, account_id, [*grants, (End("0", Ending.SETTLED), None)], NOW_US)
+        assert [decision.fresh for decision in decisions] == [True, True, True, False]
+        holds.decide(session, account_id, [(End("0", Ending.SETTLED), None)], NOW_US)
 
 
 def contents(engine: Engine) -> Contents:

@@ -6,7 +6,22 @@ import typer
 from rich.console import Console
 
 from tallyboard import __version__
-from tallyboard.cli import account, copying, doctor, importing, key, member, migrate, rates, reconcile, serving, settings, usage, user
+from tallyboard.cli import (
+    account,
+    copying,
+    doctor,
+    importing,
+    key,
+    member,
+    migrate,
+    policy,
+    rates,
+    reconcile,
+    serving,
+    settings,
+    usage,
+    user,
+)
 from tallyboard.errors import TallyboardError
 
 program = typer.Typer(
@@ -25,6 +40,7 @@ program.add_typer(key.group, name="key")
 program.add_typer(account.group, name="account")
 program.add_typer(member.group, name="member")
 program.add_typer(user.group, name="user")
+program.add_typer(policy.group, name="policy")
 program.add_typer(rates.group, name="rates")
 program.command("reconcile")(reconcile.reconcile)
 program.command("migrate")(migrate.migrate)

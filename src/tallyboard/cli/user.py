@@ -4,9 +4,16 @@ from typing import Annotated
 
 import typer
 
-from tallyboard.cli.options import ACCOUNT_ID, Data, Json, open_app, print_json
+from tallyboard import clock
+from tallyboard.cli.options import ACCOUNT_ID, ACTOR, Data, Json, open_app, print_json, talk
 from tallyboard.people import directory
 from tallyboard.people.directory import User
+from tallyboard.policy import overrides
+from tallyboard.policy.limits import parse_limit
+from tallyboard.policy.overrides import Wanted
+
+_EXPIRES_DAYS_MAX = 3_650
+_DAY_US = 86_400_000_000
 
 group = typer.Typer(help="Name users and find them.", no_args_is_help=True)
 
@@ -21,6 +28,30 @@ def change(
     """Set a user's email and name."""
     with open_app(data) as app, app.ledger.writing() as session:
         directory.name_user(session, ACCOUNT_ID, User(user, email, name))
+
+
+@group.command("override")
+def override(
+    user: Annotated[str, typer.Argument(help="The user's key: the subject of its events.")],
+    limit: Annotated[str | None, typer.Option(help="Credits a day for this user, or `unlimited`.")] = None,
+    reason: Annotated[str, typer.Option(help="Why, for whoever looks at it later.")] = "",
+    expires: Annotated[int | None, typer.Option(help="Days until the default counts again.")] = None,
+    remove: Annotated[bool, typer.Option("--remove", help="Take the user's own limit away.")] = False,
+    data: Data = None,
+) -> None:
+    """Give a user a daily limit of their own, or take it away."""
+    if (limit is None) != remove:
+        raise typer.BadParameter("say --limit, or --remove")
+    if expires is not None and not 0 < expires <= _EXPIRES_DAYS_MAX:
+        raise typer.BadParameter(f"--expires takes 1 to {_EXPIRES_DAYS_MAX} days")
+    now_us = clock.now_us()
+    with open_app(data) as app, app.ledger.writing() as session:
+        if limit is None:
+            overrides.remove(session, ACCOUNT_ID, user, ACTOR, now_us)
+        else:
+            expires_us = None if expires is None else now_us + expires * _DAY_US
+            overrides.put(session, ACCOUNT_ID, [Wanted(user, parse_limit(limit), reason, expires_us)], ACTOR, now_us)
+    talk.print("The default limit counts for this user again." if remove else "Set.")
 
 
 @group.command("find")

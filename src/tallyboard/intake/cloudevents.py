@@ -11,7 +11,7 @@ from decimal import Decimal, InvalidOperation
 from typing import Any
 from urllib.parse import unquote
 
-from msgspec import DecodeError, Raw, Struct, ValidationError
+from msgspec import DecodeError, Raw, Struct, ValidationError, convert
 from msgspec.json import Decoder
 
 from tallyboard.intake.event import Reason, Refused
@@ -41,16 +41,17 @@ class BadBody(Exception):
         self.detail = detail
 
 
-def _exact(number: str) -> Decimal:
+def exact(number: str) -> Decimal:
+    """A JSON number with decimals or an exponent, as it stands there."""
     try:
         return Decimal(number)
     except InvalidOperation:
         raise ValueError(f"the number {number[:40]} has an exponent that is too large") from None
 
 
-_one = Decoder(CloudEvent, float_hook=_exact)
-_many = Decoder(list[CloudEvent], float_hook=_exact)
-_data = Decoder(dict[str, Any], float_hook=_exact)
+_one = Decoder(CloudEvent, float_hook=exact)
+_many = Decoder(list[CloudEvent], float_hook=exact)
+_data = Decoder(dict[str, Any], float_hook=exact)
 _raws = Decoder(list[Raw])
 _raw = Decoder(Raw)
 
@@ -68,15 +69,23 @@ def decode(headers: Mapping[str, str], body: bytes) -> list["CloudEvent | Refuse
         return _batch(body)
     if media_type == "application/cloudevents+json":
         return [_structured(body)]
-    if media_type not in {"", "application/json"}:
-        raise BadBody(
-            415,
-            f"Content-Type {media_type[:80]!r} is not taken; send application/cloudevents+json, "
-            "application/cloudevents-batch+json or application/json",
-        )
+    _check_media_type(media_type)
     if "ce-specversion" in headers:
         return [_binary(headers, body)]
     return _batch(body) if body.lstrip()[:1] == b"[" else [_structured(body)]
+
+
+def decode_one(headers: Mapping[str, str], body: bytes, defaults: Mapping[str, str]) -> CloudEvent:
+    """The only event of a request; what it leaves unsaid is taken from `defaults`. Refused or BadBody where it is none."""
+    if "ce-specversion" in headers or "batch" in headers.get("content-type", ""):
+        found = decode(headers, body)
+        if len(found) != 1:
+            raise BadBody(400, f"one event is expected here, not {len(found):,}")
+    else:
+        found = [_completed(headers, body, defaults)]
+    if isinstance(found[0], Refused):
+        raise found[0]
+    return found[0]
 
 
 def from_line(line: bytes) -> "CloudEvent | Refused":
@@ -130,6 +139,21 @@ def _structured(body: bytes) -> "CloudEvent | Refused":
     _check_text(body)
     try:
         return _event(_raw.decode(body))
+    except DecodeError as error:
+        raise BadBody(400, f"not JSON: {error}") from None
+    except RecursionError:
+        return Refused(Reason.TOO_DEEP, "the event is nested too deeply")
+
+
+def _completed(headers: Mapping[str, str], body: bytes, defaults: Mapping[str, str]) -> "CloudEvent | Refused":
+    media_type, _, parameters = headers.get("content-type", "").partition(";")
+    _check_media_type(media_type.strip().lower())
+    _check_charset(parameters)
+    _check_text(body)
+    try:
+        return convert({**defaults, **_data.decode(body)}, CloudEvent)
+    except ValidationError as error:
+        return _explain(str(error))
     except DecodeError as error:
         raise BadBody(400, f"not JSON: {error}") from None
     except RecursionError:
@@ -198,6 +222,15 @@ def _check_text(body: bytes) -> None:
             body.decode()
         except UnicodeDecodeError as error:
             raise BadBody(400, f"the body is not UTF-8 (byte {error.start})") from None
+
+
+def _check_media_type(media_type: str) -> None:
+    if media_type not in {"", "application/json", "application/cloudevents+json"}:
+        raise BadBody(
+            415,
+            f"Content-Type {media_type[:80]!r} is not taken; send application/cloudevents+json, "
+            "application/cloudevents-batch+json or application/json",
+        )
 
 
 def _check_charset(parameters: str) -> None:

@@ -116,6 +116,11 @@ def check(*, source: str, id: str, type: str, user: str | None, time: str | None
     )
 
 
+def is_key(text: str) -> bool:
+    """Whether a text can be a user's key or another name of the caller's: 1 to 256 characters, none of them a control character."""
+    return 0 < len(text) <= KEY_CHARACTERS_MAX and not _CONTROL.search(text)
+
+
 def event_key(source: str, id: str) -> bytes:
     """16 bytes that stand for (source, id): BLAKE2b, with the length of the source so that no two pairs meet."""
     digest = _of_source(source).copy()

@@ -7,7 +7,20 @@ first in its keys, so all that belongs to an account lies on one node and a tran
 from tallyboard.errors import Invalid
 from tallyboard.ledger.contract import Engine, Session
 
-DISTRIBUTED = ("account", "app_user", "event", "seen_filter", "slot_usage", "day_usage", "day_total", "rate_card", "audit")
+DISTRIBUTED = (
+    "account",
+    "app_user",
+    "event",
+    "seen_filter",
+    "slot_usage",
+    "day_usage",
+    "day_total",
+    "rate_card",
+    "audit",
+    "policy",
+    "policy_override",
+    "hold",
+)
 """The first one's places are everyone's: what belongs to one account lies together."""
 REFERENCE = ("api_key", "member", "sign_in_link", "session")
 """Copied to every node: they are looked up by a secret's hash, before the account is known."""

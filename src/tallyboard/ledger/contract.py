@@ -87,6 +87,9 @@ class Engine(Protocol):
     def writing(self) -> AbstractContextManager[Session]:
         """A transaction that is on disk when the context ends without an exception; the same errors."""
 
+    def version(self) -> int | None:
+        """A number that differs as soon as anybody, in whatever process, has committed anything; None where it is dear to know."""
+
     def figures(self) -> dict[str, float]:
         """Gauges for operators, by name."""
 
@@ -105,6 +108,9 @@ class Ledger(Protocol):
 
     def append(self, batch: Batch) -> "Future[Outcome]":
         """Queue a batch for the next group commit; Overloaded where the queue is full."""
+
+    def decide(self, account_id: int, request: object, batch: Batch | None = None) -> "Future[Any]":
+        """Queue a request that depends on what is in the ledger, perhaps with a batch to be kept in the same transaction."""
 
     def change(self, work: Callable[[Session], Result]) -> "Future[Result]":
         """Queue any other transaction behind the batches."""

@@ -69,6 +69,13 @@ TABLES = (
     Table("slot_usage", ("account_id", "slot", "user_id"), ("units", "events", "unrated"), follows=True),
     Table("day_usage", ("account_id", "zone_version", "user_id", "day"), ("units", "events"), follows=True),
     Table("day_total", ("account_id", "zone_version", "day"), ("units", "events", "unrated"), follows=True),
+    Table("policy", ("account_id", "policy_id"), ("default_units", "from_us", "actor")),
+    Table(
+        "policy_override",
+        ("account_id", "user_key", "override_id"),
+        ("limit_units", "reason", "expires_us", "from_us", "until_us", "actor"),
+    ),
+    Table("hold", ("account_id", "hold_id"), ("user_key", "units", "granted_us", "expires_us", "ended_us", "ended_how", "actor")),
     Table("api_key", ("secret_hash",), ("key_id", "account_id", "name", "scopes", "user_key", "created_us", "expires_us", "revoked_us")),
     Table("member", ("member_id",), ("account_id", "email", "role", "created_us"), at_first=1),
     Table("sign_in_link", ("secret_hash",), ("member_id", "expires_us", "used_us"), at_first=None),

@@ -150,6 +150,9 @@ class PostgresEngine:
         assert line is not None
         return line[0], line[1]
 
+    def version(self) -> None:
+        """Not to be had for less than what it would save."""
+
     def figures(self) -> dict[str, float]:
         """How the pool is doing, for operators."""
         stats = self._pool.get_stats()

@@ -1,12 +1,15 @@
 """Group commit: one thread takes what is waiting, writes it in one transaction, acknowledges all of it.
 
+A request that depends on what is in the ledger (a hold, which a limit must allow) is decided in that same transaction, after the
+events of its group, so that nobody else's come between. What decides is handed in: the ledger knows no limits.
+
 Nobody waits for a timer: while one group is being written, the next gathers. What does not fit the
 bounded queue is refused at once, so an overload is answered, not buffered.
 """
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from contextlib import AbstractContextManager
 from itertools import groupby
@@ -19,7 +22,7 @@ from tallyboard.errors import AlreadyKept, Interrupted, Overloaded, Unavailable
 from tallyboard.ledger.append import Appender
 from tallyboard.ledger.contract import Batch, Engine, Outcome, Result, Session
 
-GROUP_BATCHES_MAX = 256
+GROUP_ITEMS_MAX = 256
 GROUP_EVENTS_MAX = 10_000
 QUEUE_EVENTS_MAX = 100_000
 QUEUE_ITEMS_MAX = 4_096
@@ -27,10 +30,16 @@ TRIES_AGAIN_SECONDS = (0.05, 0.2, 0.5, 1.0)
 """How long to wait before each further try of a transaction that was interrupted; then its batches are refused."""
 
 
-class _Waiting(Struct):
-    """A batch or another piece of work, and who waits for it."""
+Decide = Callable[[Session, int, Sequence[tuple[Any, Outcome | None]]], Sequence[Any]]
+"""Decides requests of one account, each with the outcome of the batch it came with; their answers in the same order."""
 
+
+class _Waiting(Struct):
+    """What waits for a group of its account (a batch, a request or both), or another piece of work; and who waits for it."""
+
+    account_id: int
     batch: Batch | None
+    request: Any
     work: Callable[[Session], Any] | None
     future: Future[Any]
     since: float
@@ -39,8 +48,9 @@ class _Waiting(Struct):
 class Writer:
     """A ledger (contract.Ledger): an engine with a queue in front of its write transactions."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, decide: Decide | None = None) -> None:
         self._engine = engine
+        self._decide = decide
         self._appender = Appender()
         self._queue: SimpleQueue[_Waiting | None] = SimpleQueue()
         self._lock = threading.Lock()
@@ -68,11 +78,16 @@ class Writer:
             done: Future[Outcome] = Future()
             done.set_result(Outcome())
             return done
-        return self._put(_Waiting(batch, None, Future(), time.monotonic()))
+        return self._put(_Waiting(batch.account_id, batch, None, None, Future(), time.monotonic()))
+
+    def decide(self, account_id: int, request: object, batch: Batch | None = None) -> Future[Any]:
+        """Queue a request, perhaps with a batch that is kept in the same transaction; Overloaded where the queue is full."""
+        assert self._decide is not None
+        return self._put(_Waiting(account_id, batch, request, None, Future(), time.monotonic()))
 
     def change(self, work: Callable[[Session], Result]) -> Future[Result]:
         """Queue another transaction; it runs alone, in the order it came."""
-        return self._put(_Waiting(None, work, Future(), time.monotonic()))
+        return self._put(_Waiting(0, None, None, work, Future(), time.monotonic()))
 
     def close(self) -> None:
         """Write what is queued, then close the engine."""
@@ -136,11 +151,11 @@ class Writer:
     def _gather(self, first: _Waiting) -> tuple[list[_Waiting], _Waiting | None, bool]:
         """What is waiting, up to a group; the item that begins the next group; whether the queue has ended."""
         group, events = [first], _size(first)
-        while first.batch and len(group) < GROUP_BATCHES_MAX and not self._queue.empty():
+        while first.work is None and len(group) < GROUP_ITEMS_MAX and not self._queue.empty():
             item = self._queue.get()
             if item is None:
                 return group, None, True
-            if item.batch is None or events + _size(item) > GROUP_EVENTS_MAX:
+            if item.work is not None or events + _size(item) > GROUP_EVENTS_MAX:
                 return group, item, False
             group.append(item)
             events += _size(item)
@@ -150,14 +165,14 @@ class Writer:
         if group[0].work is not None:
             self._do(group[0])
             return
-        by_account = sorted(group, key=lambda item: item.batch.account_id if item.batch else 0)
-        for _, items in groupby(by_account, key=lambda item: item.batch.account_id if item.batch else 0):
-            self._append(list(items))
+        by_account = sorted(group, key=lambda item: item.account_id)
+        for _, items in groupby(by_account, key=lambda item: item.account_id):
+            self._together(list(items))
 
-    def _append(self, items: list[_Waiting]) -> None:
-        """One transaction for all; where it fails, one for each, so that no batch fails for another."""
+    def _together(self, items: list[_Waiting]) -> None:
+        """One transaction for all; where it fails, one for each, so that nobody fails for another."""
         try:
-            outcomes = self._append_once_or_again([item.batch for item in items if item.batch])
+            results = self._once_or_again(items)
         except Exception as error:  # noqa: BLE001  Whoever waits is told, whatever it is; the thread lives on.
             self._appender.forget()
             if len(items) == 1 or isinstance(error, Unavailable):  # It would fail each of them: they are told now, not one by one.
@@ -165,19 +180,19 @@ class Writer:
                     item.future.set_exception(error)
             else:
                 for item in items:
-                    self._append([item])
+                    self._together([item])
             return
-        for item, outcome in zip(items, outcomes, strict=True):
-            item.future.set_result(outcome)
+        for item, result in zip(items, results, strict=True):
+            item.future.set_result(result)
 
-    def _append_once_or_again(self, batches: list[Batch]) -> list[Outcome]:
+    def _once_or_again(self, items: list[_Waiting]) -> list[Any]:
         """What was interrupted is tried again: had it been kept after all, its events are found there and count once."""
         waits = iter(TRIES_AGAIN_SECONDS)
         look_first = False
         while True:
             try:
                 with self._engine.writing() as session:
-                    return self._appender.append(session, batches, look_first=look_first)
+                    return self._keep(session, items, look_first=look_first)
             except AlreadyKept:
                 if look_first:
                     raise
@@ -189,6 +204,15 @@ class Writer:
                     raise
                 self._tried_again += 1
                 time.sleep(seconds)
+
+    def _keep(self, session: Session, items: list[_Waiting], *, look_first: bool) -> list[Any]:
+        """Keep the batches, then decide the requests. The result of an item is its request's answer, else its batch's outcome."""
+        batches = [item.batch for item in items if item.batch]
+        kept = iter(self._appender.append(session, batches, look_first=look_first) if batches else ())
+        outcomes = [next(kept) if item.batch else None for item in items]
+        requests = [(item.request, outcome) for item, outcome in zip(items, outcomes, strict=True) if item.request is not None]
+        answers = iter(self._decide(session, items[0].account_id, requests) if requests and self._decide else ())
+        return [outcome if item.request is None else next(answers) for item, outcome in zip(items, outcomes, strict=True)]
 
     def _do(self, item: _Waiting) -> None:
         assert item.work is not None

@@ -5,7 +5,7 @@ import re
 from msgspec import Struct
 
 from tallyboard.errors import Invalid
-from tallyboard.intake.event import KEY_CHARACTERS_MAX
+from tallyboard.intake.event import KEY_CHARACTERS_MAX, is_key
 from tallyboard.ledger.contract import Session
 
 PAGE_USERS_MAX = 200
@@ -22,11 +22,11 @@ class User(Struct, frozen=True):
 
 def name_user(session: Session, account_id: int, user: User) -> None:
     """Set a user's email and name, None for none; a user not seen yet is added."""
-    if not 0 < len(user.user) <= KEY_CHARACTERS_MAX or not _printable(user.user):
+    if not is_key(user.user):
         raise Invalid(f"a user key has 1 to {KEY_CHARACTERS_MAX} printable characters")
     if user.email is not None and not _EMAIL.fullmatch(user.email):
         raise Invalid(f"{user.email[:80]!r} is not an email address")
-    if user.name is not None and (not 0 < len(user.name) <= KEY_CHARACTERS_MAX or not _printable(user.name)):
+    if user.name is not None and not is_key(user.name):
         raise Invalid(f"a name has 1 to {KEY_CHARACTERS_MAX} printable characters")
     taken = session.one(
         "UPDATE account SET revision = revision + 1 WHERE account_id = :account_id RETURNING user_count", account_id=account_id
@@ -68,7 +68,3 @@ def find(session: Session, account_id: int, search: str = "", after: str = "") -
             break
         after = lines[-1][0]
     return found[:PAGE_USERS_MAX]
-
-
-def _printable(text: str) -> bool:
-    return not re.search("[\x00-\x1f\x7f-\x9f\ud800-\udfff]", text)

@@ -22,6 +22,9 @@ from tallyboard.usage.report import DayUsage, Others, Report, UserUsage
 
 TOP_MAX = 200
 
+UserDay = tuple[int, int, int]
+"""user_id, day number and units of a day on which the user has an event."""
+
 
 class Question(Struct, frozen=True):
     """Which usage: a range of account days, perhaps of one user, in the account's zone or a what-if one.
@@ -142,6 +145,14 @@ class Source:
 
     def user_days(self, span: DayRange, user_ids: Sequence[int]) -> dict[int, list[int]]:
         """Units of each day of the range by user; users without an event in it are left out."""
+        first = days.to_number(span.first)
+        by_user: dict[int, list[int]] = {}
+        for user_id, day, units in self.days_of(span, user_ids):
+            by_user.setdefault(user_id, [0] * len(span))[day - first] = units
+        return by_user
+
+    def days_of(self, span: DayRange, user_ids: Sequence[int]) -> list[UserDay]:
+        """The days of the range on which those users have an event."""
         if self._from_days:
             lines = self._session.among(
                 """
@@ -164,11 +175,45 @@ class Source:
                 **self._slots(span),
                 edges=edges_text(span, self.zone),
             )
-        first = days.to_number(span.first)
-        by_user: dict[int, list[int]] = {}
-        for user_id, day, high, low in lines:
-            by_user.setdefault(user_id, [0] * len(span))[day - first] = (high << 32) + low
-        return by_user
+        return [(user_id, day, (high << 32) + low) for user_id, day, high, low in lines]
+
+    def days_reaching(self, span: DayRange, units: int) -> list[UserDay]:
+        """Every user's days of the range with an event and with so many units or more."""
+        if self._from_days:
+            return self._session.all(
+                """
+                SELECT user_id, day, units FROM day_usage
+                WHERE account_id = :account_id AND zone_version = :version AND day BETWEEN :first AND :last AND units >= :units
+                """,
+                **self._range(span),
+                units=units,
+            )
+        lines = self._session.all(
+            """
+            SELECT slot_usage.user_id, edge.day, sum(slot_usage.units >> 32), sum(slot_usage.units & 4294967295) FROM $day_edges AS edge
+            $ordered_join slot_usage ON slot_usage.account_id = :account_id
+                AND slot_usage.slot >= edge.first_slot AND slot_usage.slot < edge.end_slot
+            WHERE slot_usage.slot >= :first_slot AND slot_usage.slot < :end_slot
+            GROUP BY slot_usage.user_id, edge.day
+            """,
+            **self._slots(span),
+            edges=edges_text(span, self.zone),
+        )
+        return [(user_id, day, (high << 32) + low) for user_id, day, high, low in lines if (high << 32) + low >= units]
+
+    def extent(self, span: DayRange) -> tuple[int, int]:
+        """How many users have an event in the range, and on how many days all together."""
+        if self._from_days:
+            line = self._session.one(
+                """
+                SELECT count(DISTINCT user_id), count(*) FROM day_usage
+                WHERE account_id = :account_id AND zone_version = :version AND day BETWEEN :first AND :last
+                """,
+                **self._range(span),
+            )
+            return line or (0, 0)
+        lines = self.days_reaching(span, -(1 << 80))
+        return len({user_id for user_id, _, _ in lines}), len(lines)
 
     def _range(self, span: DayRange) -> dict[str, int]:
         numbers = {"first": days.to_number(span.first), "last": days.to_number(span.last)}

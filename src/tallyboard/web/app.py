@@ -12,7 +12,7 @@ from litestar.types import ASGIApp
 from tallyboard import __version__
 from tallyboard.app import App
 from tallyboard.web import metrics, problems, security
-from tallyboard.web.api import operations, usage, users
+from tallyboard.web.api import operations, policy, usage, users
 from tallyboard.web.lane import with_lane
 from tallyboard.web.live import Streams
 from tallyboard.web.pages import render, routes
@@ -27,6 +27,14 @@ ROUTES = [
     usage.get_stream,
     users.get_users,
     users.put_user,
+    policy.get_policy,
+    policy.put_policy,
+    policy.get_overrides,
+    policy.get_override,
+    policy.put_override,
+    policy.delete_override,
+    policy.post_preview,
+    policy.get_history,
     operations.get_health,
     operations.get_readiness,
     operations.get_metrics,

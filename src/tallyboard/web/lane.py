@@ -1,4 +1,4 @@
-"""The hot door: POST /api/v1/events as a plain ASGI function in front of the framework.
+"""The hot doors as plain ASGI functions in front of the framework: events here, limits in limits.py.
 
 Small requests are worked off on the event loop; large ones in another process, so that nobody else waits.
 """
@@ -7,7 +7,7 @@ import asyncio
 from collections.abc import Mapping
 
 import orjson
-from litestar.types import ASGIApp, HTTPResponseBodyEvent, HTTPResponseStartEvent, Receive, Scope, Send
+from litestar.types import ASGIApp, Receive, Scope, Send
 
 from tallyboard import clock
 from tallyboard.app import App, Caller
@@ -18,7 +18,7 @@ from tallyboard.intake.event import Refusal
 from tallyboard.intake.worker import Question
 from tallyboard.ledger.contract import Batch, Outcome
 from tallyboard.people.keys import Scope as KeyScope
-from tallyboard.web import body, metrics, problems
+from tallyboard.web import body, limits, metrics, problems, raw
 from tallyboard.web.problems import Problem
 from tallyboard.web.security import caller, off_loop
 
@@ -27,11 +27,14 @@ INLINE_BYTES_MAX = 65_536
 
 
 def with_lane(app: App, framework: ASGIApp) -> ASGIApp:
-    """The framework, with the hot door in front."""
+    """The framework, with the hot doors in front."""
 
     async def entry(scope: Scope, receive: Receive, send: Send) -> None:
-        if scope.get("path") == EVENTS_PATH and scope.get("method") == "POST":
+        path = scope.get("path", "")
+        if path == EVENTS_PATH and scope.get("method") == "POST":
             await _post_events(app, scope, receive, send)
+        elif limits.is_for(path):
+            await limits.answer(app, scope, receive, send)
         else:
             await framework(scope, receive, send)
 
@@ -40,19 +43,17 @@ def with_lane(app: App, framework: ASGIApp) -> ASGIApp:
 
 async def _post_events(app: App, scope: Scope, receive: Receive, send: Send) -> None:
     try:
-        status, answer = await _take(app, _headers(scope), receive)
-    except Exception as error:  # noqa: BLE001  The framework's net is behind us here: everything becomes a problem.
-        problem = problems.of(error)
-        metrics.log_trouble(error, problem.status)
-        await _send(send, problem.status, problem.body(), {"Content-Type": problems.MEDIA_TYPE, **problem.headers})
+        status, content = await _take(app, raw.headers_of(scope), receive)
+    except Exception as error:  # noqa: BLE001  The framework's net is behind us here.
+        await raw.answer_problem(send, error)
         return
-    await _send(send, status, answer, {"Content-Type": "application/json"} if answer else {})
+    await raw.answer(send, status, content, {"Content-Type": "application/json"} if content else {})
 
 
 async def _take(app: App, headers: Mapping[str, str], receive: Receive) -> tuple[int, bytes]:
     """The way of a request: who sends, what, is it good, is it on disk."""
     now_us = clock.now_us()
-    who = await off_loop(app, lambda: caller(app, headers.get("authorization"), KeyScope.INGEST, now_us))
+    who = await off_loop(app, lambda: caller(app, headers.get("authorization"), (KeyScope.INGEST,), now_us))
     content = await body.read(headers, receive)
     if len(content) <= INLINE_BYTES_MAX:
         accepted = _accept(headers, content, who, now_us)
@@ -108,23 +109,3 @@ def _refused(refused: tuple[Refusal, ...], good: int) -> Problem:
     if good:
         detail += "; nothing was stored. Send `Prefer: handling=lenient` to have the good ones taken"
     return Problem(400, "events-refused", "Events were refused", detail, more={"refused": _listed(refused)})
-
-
-def _headers(scope: Scope) -> dict[str, str]:
-    """Headers by lower-case name; one of ours that is said twice leaves open which counts."""
-    lines = [(name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in scope["headers"]]
-    headers = dict(lines)
-    if len(headers) < len(lines):
-        names = [name for name, _ in lines]
-        twice = next((name for name in names if names.count(name) > 1 and name.startswith(("ce-", "content-", "authorization"))), None)
-        if twice:
-            raise problems.with_status(400, f"the header {twice} is there twice")
-    return headers
-
-
-async def _send(send: Send, status: int, content: bytes, headers: Mapping[str, str]) -> None:
-    lines = [(name.lower().encode(), value.encode("latin-1", "replace")) for name, value in headers.items()]
-    if status != 204:
-        lines.append((b"content-length", b"%d" % len(content)))
-    await send(HTTPResponseStartEvent(type="http.response.start", status=status, headers=lines))
-    await send(HTTPResponseBodyEvent(type="http.response.body", body=content, more_body=False))

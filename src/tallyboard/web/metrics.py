@@ -17,6 +17,7 @@ CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _registry = CollectorRegistry()
 _events = Counter("tallyboard_events", "Events by what became of them", ["outcome"], registry=_registry)
 _refusals = Counter("tallyboard_refused_events", "Refused events by reason", ["reason"], registry=_registry)
+_limit_answers = Counter("tallyboard_limit_answers", "Checks and holds by what was answered", ["call", "answer"], registry=_registry)
 _FIGURES = {
     "waiting_events": "Events queued or being written",
     "waiting_requests": "Requests queued or being written",
@@ -24,6 +25,7 @@ _FIGURES = {
     "groups_total": "Group commits",
     "grouped_events_total": "Events in group commits: divided by the groups, the size of a group",
     "transactions_tried_again_total": "Transactions that were interrupted and tried again",
+    "holds_expired_total": "Holds that nobody settled or released in time",
     "database_connections": "Connections to the database server",
     "database_connections_idle": "Connections that nobody uses now",
     "database_requests_waiting": "Requests that wait for a connection",
@@ -42,6 +44,11 @@ def refused(refusals: tuple[Refusal, ...]) -> None:
     """Count refusals by reason."""
     for refusal in refusals:
         _refusals.labels(refusal.reason).inc()
+
+
+def limit_answered(call: str, answer: str) -> None:
+    """Count an answer about a limit."""
+    _limit_answers.labels(call, answer).inc()
 
 
 def text(figures: Mapping[str, float]) -> bytes:

@@ -50,6 +50,7 @@ _KINDS: dict[type[Exception], _Kind] = {
     errors.Invalid: _Kind(400, "invalid", "The request makes no sense"),
     errors.NotFound: _Kind(404, "not-found", "There is no such thing"),
     errors.Stale: _Kind(412, "stale", "It has changed meanwhile"),
+    errors.Taken: _Kind(409, "taken", "It is somebody else's"),
     errors.Overloaded: _Kind(503, "overloaded", "Too much at once"),
     errors.Migrating: _Kind(503, "migrating", "Tallyboard is being brought up to date"),
     errors.Unavailable: _Kind(503, "unavailable", "Tallyboard cannot answer now"),

@@ -1,7 +1,7 @@
 """Who calls, what every answer carries, and the guard against forged forms."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from hashlib import sha256
 from hmac import compare_digest
 from typing import TypeVar
@@ -47,16 +47,16 @@ def with_headers(app: ASGIApp) -> ASGIApp:
     return entry
 
 
-def caller(app: App, authorization: str | None, scope: KeyScope, now_us: int) -> Caller:
-    """Who calls by `Authorization: Bearer tb_…`; Problem 401 or 403 where the key is missing, unknown or may not."""
+def caller(app: App, authorization: str | None, scopes: Sequence[KeyScope], now_us: int) -> Caller:
+    """Who calls by `Authorization: Bearer tb_…`, with one of these scopes; Problem 401 or 403 where the key is missing, unknown or may not."""
     kind, _, secret = (authorization or "").partition(" ")
     if kind.lower() != "bearer" or not secret.strip():
         raise unauthorized("send an API key: Authorization: Bearer tb_…")
     found = app.caller(secret.strip(), now_us) if secret.strip().startswith(keys.PREFIX) else None
     if found is None:
         raise unauthorized("this API key is unknown, expired or revoked")
-    if scope not in found.key.scopes and KeyScope.ADMIN not in found.key.scopes:
-        raise with_status(403, f"this API key lacks the scope {scope}")
+    if KeyScope.ADMIN not in found.key.scopes and found.key.scopes.isdisjoint(scopes):
+        raise with_status(403, f"this API key lacks the scope {' or '.join(scopes)}")
     return found
 
 

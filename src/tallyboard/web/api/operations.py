@@ -25,4 +25,4 @@ def get_readiness(request: Request[None, None, State]) -> str:
 def get_metrics(request: Request[None, None, State]) -> Response[bytes]:
     """Counters and gauges of this process."""
     app: App = request.app.state.app
-    return Response(metrics.text(app.ledger.figures()), headers={"Content-Type": metrics.CONTENT_TYPE})
+    return Response(metrics.text(app.figures()), headers={"Content-Type": metrics.CONTENT_TYPE})

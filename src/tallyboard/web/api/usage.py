@@ -38,7 +38,7 @@ def get_usage(
     """Days, users, Others and totals of a window or a range of account days, as JSON or CSV."""
     app: App = request.app.state.app
     now_us = clock.now_us()
-    key = security.caller(app, request.headers.get("authorization"), Scope.READ, now_us).key
+    key = security.caller(app, request.headers.get("authorization"), (Scope.READ,), now_us).key
     as_csv = request.headers.get("accept", "").split(",")[0].split(";")[0].strip() == "text/csv"
     with app.ledger.reading() as session:
         tag = etag(accounts.state(session, key.account_id, now_us), as_csv, window, first, last, user, top, timezone)
@@ -61,7 +61,7 @@ async def get_stream(request: Request[None, None, State], since: str | None = No
     def account() -> int | None:
         now_us = clock.now_us()
         if authorization:
-            return security.caller(app, authorization, Scope.READ, now_us).key.account_id
+            return security.caller(app, authorization, (Scope.READ,), now_us).key.account_id
         member = security.member(app, cookie, now_us)
         if member is None:
             return None

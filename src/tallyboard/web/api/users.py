@@ -30,7 +30,7 @@ class Profile(Struct, forbid_unknown_fields=True):
 def get_users(request: Request[None, None, State], search: str = "", cursor: str = "") -> UserPage:
     """Up to 200 users at a time whose key, email or name holds the searched text."""
     app: App = request.app.state.app
-    key = security.caller(app, request.headers.get("authorization"), Scope.READ, clock.now_us()).key
+    key = security.caller(app, request.headers.get("authorization"), (Scope.READ,), clock.now_us()).key
     with app.ledger.reading() as session:
         users = directory.find(session, key.account_id, search[:256], cursor[:256])
     return UserPage(users, users[-1].user if len(users) == directory.PAGE_USERS_MAX else None)
@@ -40,7 +40,7 @@ def get_users(request: Request[None, None, State], search: str = "", cursor: str
 def put_user(request: Request[None, None, State], user: str, data: Profile) -> Response[User]:
     """Set a user's email and name."""
     app: App = request.app.state.app
-    key = security.caller(app, request.headers.get("authorization"), Scope.ADMIN, clock.now_us()).key
+    key = security.caller(app, request.headers.get("authorization"), (Scope.ADMIN,), clock.now_us()).key
     named = User(user.removeprefix("/"), data.email, data.name)
     app.ledger.change(lambda session: directory.name_user(session, key.account_id, named)).result()
     return Response(named)
