@@ -5,7 +5,7 @@ from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import Future
 from enum import StrEnum
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Self
 
 from msgspec import Struct
 
@@ -32,7 +32,6 @@ PAGE_STATE_US_MAX = 250_000
 _CHARGERS_HELD_MAX = 1_000
 _PAGE_STATES_HELD_MAX = 10_000
 _RECENT_MAX = 10_000
-Result = TypeVar("Result")
 
 
 class Caller(Struct, frozen=True):
@@ -55,21 +54,15 @@ class Recent:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._kept: tuple[int | None, dict[Hashable, Any]] = (None, {})
+        self._version: int | None = None
+        self._kept: dict[Hashable, Any] = {}
 
-    def get(self, key: Hashable, read: Callable[[], Result], still_good: Callable[[Result], bool]) -> Result:
-        """What was read for a key, read again unless nothing has been committed since and it is still good by the clock."""
+    def current(self) -> dict[Hashable, Any]:
+        """What may be used now. Ask for it before reading, and put what was read into it: then it is as old as it says."""
         version = self._engine.version()
-        if version is None:
-            return read()
-        known, kept = self._kept
-        if version != known or len(kept) >= _RECENT_MAX:
-            kept = {}
-            self._kept = (version, kept)  # A slower thread puts what it read before into what it found, which nobody reads any more.
-        if key in kept and still_good(kept[key]):
-            return kept[key]  # type: ignore[no-any-return]
-        found = kept[key] = read()
-        return found
+        if version is None or version != self._version or len(self._kept) >= _RECENT_MAX:
+            self._version, self._kept = version, {}  # Whoever is still reading puts that into what nobody looks at any more.
+        return self._kept
 
 
 class State(StrEnum):
@@ -107,7 +100,7 @@ class App:
             self._engine.close()
             raise
         self.ledger = Writer(self._engine, self._decide)
-        self._recent = Recent(self._engine)
+        self.recent = Recent(self._engine)
         self._expired_holds = 0
         self.worker = Worker()
         self._chargers: dict[tuple[int, int], Charger] = {}
@@ -123,18 +116,22 @@ class App:
 
     def caller(self, secret: str, now_us: int) -> Caller | None:
         """Who has this API key, None where nobody has."""
-        return self._recent.get(
-            secrets.hashed(secret), lambda: self._read_caller(secret, now_us), lambda found: found is not None and found.key.valid(now_us)
-        )
+        recent, place = self.recent.current(), secrets.hashed(secret)
+        found: Caller | None = recent.get(place)
+        if found is None or not found.key.valid(now_us):
+            found = self._read_caller(secret, now_us)
+            if found is not None:
+                recent[place] = found
+        return found
 
     def standing(self, account_id: int, user: str, now_us: int) -> Standing:
         """How a user stands now: every commit so far counts."""
-
-        def read() -> Standing:
+        recent, place = self.recent.current(), (account_id, user)
+        found: Standing | None = recent.get(place)
+        if found is None or not found.read_us <= now_us < found.good_until_us:
             with self.ledger.reading() as session:
-                return allowance.of_user(session, account_id, user, now_us)
-
-        return self._recent.get((account_id, user), read, lambda found: now_us < found.good_until_us and now_us >= found.read_us)
+                found = recent[place] = allowance.of_user(session, account_id, user, now_us)
+        return found
 
     def charger(self, account_id: int) -> Charger:
         """The rates in force for an account."""

@@ -4,7 +4,7 @@ One credit is 600,000,000 units (a unit is a millionth of a conversation; 600 co
 credit). No float is used anywhere: amounts are Python integers from intake to page.
 """
 
-from decimal import ROUND_HALF_EVEN, Decimal, InvalidOperation, localcontext
+from decimal import Decimal, InvalidOperation, localcontext
 from fractions import Fraction
 
 UNITS_PER_CREDIT = 600_000_000
@@ -62,6 +62,9 @@ def parse_credits(text: str) -> int:
 
 
 def _rounded(units: int, places: int) -> str:
-    with localcontext(prec=60):
-        rounded = (Decimal(units) / UNITS_PER_CREDIT).quantize(Decimal(1).scaleb(-places), rounding=ROUND_HALF_EVEN)
-    return str(rounded or abs(rounded))
+    """Half to even, in integers: a credit is a whole number of units at every place written."""
+    step = UNITS_PER_CREDIT // 10**places
+    whole, rest = divmod(abs(units), step)
+    whole += 2 * rest > step or (2 * rest == step and whole % 2)
+    sign = "-" if units < 0 and whole else ""
+    return f"{sign}{whole // 10**places}.{whole % 10**places:0{places}}" if places else f"{sign}{whole}"

@@ -149,9 +149,12 @@ class SqliteEngine:
 
     def version(self) -> int:
         """SQLite's own count of the commits that this one connection, which never writes, has noticed: some 3 microseconds."""
-        with _own_errors(), self._watch_lock:
-            ((version,),) = self._watcher.execute("PRAGMA data_version").fetchall()
-            return int(version)
+        try:
+            with self._watch_lock:
+                ((version,),) = self._watcher.execute("PRAGMA data_version").fetchall()
+        except sqlite3.DatabaseError as error:
+            raise Unavailable(f"the ledger cannot be used now: {error}") from error
+        return int(version)
 
     def figures(self) -> dict[str, float]:
         """Nothing that the operating system does not know better."""

@@ -56,7 +56,7 @@ def create(app: App) -> ASGIApp:
         request_max_body_size=1_048_576,
         debug=False,
     )
-    return security.with_headers(with_lane(app, framework))
+    return with_lane(app, security.with_headers(framework))
 
 
 def _answer_problem(request: Request[None, None, State], error: Exception) -> Response[bytes]:

@@ -17,11 +17,20 @@ async def read(headers: Mapping[str, str], receive: Receive) -> bytes:
     declared = headers.get("content-length", "")
     if declared.isdecimal() and int(declared) > BODY_BYTES_MAX:
         raise _too_large()
+    return await unpacked(headers, await received(receive, BODY_BYTES_MAX))
+
+
+async def received(receive: Receive, bytes_max: int) -> bytes:
+    """The whole body as it came; Problem 400, 408 or 413."""
     try:
         async with asyncio.timeout(BODY_SECONDS_MAX):
-            raw = await _receive(receive)
+            return await _receive(receive, bytes_max)
     except TimeoutError:
         raise Problem(408, "too-slow", "Too slow", f"the body did not arrive within {BODY_SECONDS_MAX} seconds") from None
+
+
+async def unpacked(headers: Mapping[str, str], raw: bytes) -> bytes:
+    """A body, decompressed; Problem 400, 413 or 415."""
     encoding = headers.get("content-encoding", "identity").strip().lower()
     if encoding in {"", "identity"}:
         return raw
@@ -47,7 +56,7 @@ def gunzip(raw: bytes) -> bytes:
     return bytes(unpacked)
 
 
-async def _receive(receive: Receive) -> bytes:
+async def _receive(receive: Receive, bytes_max: int) -> bytes:
     parts: list[bytes] = []
     size = 0
     while True:
@@ -56,12 +65,12 @@ async def _receive(receive: Receive) -> bytes:
             raise with_status(400, "the connection closed before the body was complete")
         part = message["body"]
         size += len(part)
-        if size > BODY_BYTES_MAX:
-            raise _too_large()
+        if size > bytes_max:
+            raise _too_large(bytes_max)
         parts.append(part)
         if not message["more_body"]:
             return b"".join(parts)
 
 
-def _too_large() -> Problem:
-    return with_status(413, f"a body may hold {BODY_BYTES_MAX:,} bytes, after decompression; send the events in several requests")
+def _too_large(bytes_max: int = BODY_BYTES_MAX) -> Problem:
+    return with_status(413, f"a body may hold {bytes_max:,} bytes, after decompression; send what is in it in several requests")

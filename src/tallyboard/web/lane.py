@@ -7,7 +7,8 @@ import asyncio
 from collections.abc import Mapping
 
 import orjson
-from litestar.types import ASGIApp, Receive, Scope, Send
+from litestar.enums import ScopeType
+from litestar.types import ASGIApp, HTTPScope, Receive, Scope, Send
 
 from tallyboard import clock
 from tallyboard.app import App, Caller
@@ -30,18 +31,19 @@ def with_lane(app: App, framework: ASGIApp) -> ASGIApp:
     """The framework, with the hot doors in front."""
 
     async def entry(scope: Scope, receive: Receive, send: Send) -> None:
-        path = scope.get("path", "")
-        if path == EVENTS_PATH and scope.get("method") == "POST":
-            await _post_events(app, scope, receive, send)
-        elif limits.is_for(path):
-            await limits.answer(app, scope, receive, send)
-        else:
-            await framework(scope, receive, send)
+        if scope["type"] == ScopeType.HTTP:
+            if limits.is_for(scope["path"]):
+                await limits.answer(app, scope, receive, send)
+                return
+            if scope["path"] == EVENTS_PATH and scope["method"] == "POST":
+                await _post_events(app, scope, receive, send)
+                return
+        await framework(scope, receive, send)
 
     return entry
 
 
-async def _post_events(app: App, scope: Scope, receive: Receive, send: Send) -> None:
+async def _post_events(app: App, scope: HTTPScope, receive: Receive, send: Send) -> None:
     try:
         status, content = await _take(app, raw.headers_of(scope), receive)
     except Exception as error:  # noqa: BLE001  The framework's net is behind us here.

@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import parse_qsl, unquote
 
 import msgspec
-from litestar.types import Receive, Scope, Send
+from litestar.types import HTTPScope, Receive, Send
 from msgspec import Struct, structs
 
 from tallyboard import clock, days
@@ -43,7 +43,22 @@ _JSON = {"Content-Type": "application/json"}
 _object = msgspec.json.Decoder(dict[str, Any], float_hook=cloudevents.exact)
 _encode = msgspec.json.Encoder().encode
 
-Answer = tuple[int, bytes, Mapping[str, str]]
+
+class Answer(Struct, frozen=True):
+    """An answer before it is sent. Until `until_us` the same question gets the same one, unless something is committed."""
+
+    status: int
+    content: bytes
+    headers: Mapping[str, str]
+    until_us: int = 0
+
+
+class _Remembered(Struct, frozen=True):
+    """An answer that was sent and may be sent again from `from_us` until `until_us`."""
+
+    prepared: raw.Prepared
+    from_us: int
+    until_us: int
 
 
 class HoldAnswer(Struct, frozen=True):
@@ -90,23 +105,38 @@ def is_for(path: str) -> bool:
     return path.startswith(_PREFIXES) or (path.startswith(_ALLOWANCE[0]) and path.endswith(_ALLOWANCE[1]))
 
 
-async def answer(app: App, scope: Scope, receive: Receive, send: Send) -> None:
-    """Answer a request that `is_for` these doors."""
+async def answer(app: App, scope: HTTPScope, receive: Receive, send: Send) -> None:
+    """Answer a request that `is_for` these doors.
+
+    The same check gets the same answer until somebody commits something, its user's day ends or a hold or the key expires: then it
+    is prepared anew. So most checks cost one look at whether there was a commit.
+    """
     try:
-        status, content, headers = await _answer(await _read(app, scope, receive))
+        raw_content = await body.received(receive, BODY_BYTES_MAX)
+        question = (scope["method"], scope["raw_path"], scope["query_string"], raw_content, *scope["headers"])
+        recent, now_us = app.recent.current(), clock.now_us()
+        found: _Remembered | None = recent.get(question)
+        if found is not None and found.from_us <= now_us < found.until_us:
+            metrics.CHECKS_ALLOWED.inc()
+            prepared = found.prepared
+        else:
+            answered = await _answer(await _read(app, scope, raw_content, now_us))
+            prepared = raw.prepared(answered.status, answered.content, answered.headers)
+            if answered.until_us:
+                recent[question] = _Remembered(prepared, now_us, answered.until_us)
     except Exception as error:  # noqa: BLE001  The framework's net is behind us here.
         await raw.answer_problem(send, error)
         return
-    await raw.answer(send, status, content, headers)
+    for message in prepared:
+        await send(message)
 
 
-async def _read(app: App, scope: Scope, receive: Receive) -> _Asked:
-    now_us = clock.now_us()
+async def _read(app: App, scope: HTTPScope, raw_content: bytes, now_us: int) -> _Asked:
     headers = raw.headers_of(scope)
     path, method = _path(scope), str(scope.get("method", ""))
     needed = (KeyScope.READ, KeyScope.CHECK) if method == "GET" and path[0] != "check" else (KeyScope.CHECK,)
     who = await off_loop(app, lambda: caller(app, headers.get("authorization"), needed, now_us))
-    content = await body.read(headers, receive)
+    content = await body.unpacked(headers, raw_content)
     if len(content) > BODY_BYTES_MAX:
         raise problems.with_status(413, f"a request about a limit may hold {BODY_BYTES_MAX:,} bytes")
     return _Asked(app, who, method, path, _query(scope), headers, content, now_us)
@@ -150,8 +180,9 @@ async def _check(asked: _Asked, route: str) -> Answer:
     if not standing.may_go_on:
         metrics.limit_answered("check", "refused")
         return _refuse(Refusal(standing, None, now_us), deny_status, refusal.shape_of(route))
-    metrics.limit_answered("check", "allowed")
-    return 200, _encode({"allowed": True, "allowance": allowance(standing)}), _JSON
+    metrics.CHECKS_ALLOWED.inc()
+    until_us = min(standing.good_until_us, asked.who.key.expires_us or standing.good_until_us)
+    return Answer(200, _encode({"allowed": True, "allowance": allowance(standing)}), _JSON, until_us)
 
 
 async def _allowance(asked: _Asked, user: str) -> Answer:
@@ -160,7 +191,7 @@ async def _allowance(asked: _Asked, user: str) -> Answer:
         raise NotFound(f"there is no user {user[:80]!r} that this key may ask for")
     account_id, now_us = asked.who.key.account_id, asked.now_us
     standing = await off_loop(asked.app, lambda: asked.app.standing(account_id, user, now_us))
-    return 200, _encode(allowance(standing)), _JSON
+    return Answer(200, _encode(allowance(standing)), _JSON)
 
 
 async def _hold(asked: _Asked, shape: Shape) -> Answer:
@@ -178,7 +209,7 @@ async def _hold(asked: _Asked, shape: Shape) -> Answer:
     if decision.hold.user != grant.user:
         raise Taken(f"the id {grant.hold_id[:80]!r} is of another user's hold; choose ids that are never used again")
     metrics.limit_answered("hold", "granted" if decision.fresh else "repeated")
-    return 201 if decision.fresh else 200, _encode(_shown(decision.hold, decision.standing)), _JSON
+    return Answer(201 if decision.fresh else 200, _encode(_shown(decision.hold, decision.standing)), _JSON)
 
 
 async def _settle(asked: _Asked, hold_id: str) -> Answer:
@@ -195,23 +226,18 @@ async def _settle(asked: _Asked, hold_id: str) -> Answer:
     standing = decision.standing
     if standing is None:
         standing = await off_loop(asked.app, lambda: asked.app.standing(key.account_id, hold.user, clock.now_us()))
-    return (
-        200,
-        _encode(
-            SettleAnswer(
-                settled.hold_id,
-                settled.user,
-                settled.state(asked.now_us),
-                settled.units,
-                amount(entry.units),
-                outcome.accepted,
-                outcome.duplicate,
-                outcome.conflict,
-                allowance(standing),
-            )
-        ),
-        _JSON,
+    answered = SettleAnswer(
+        settled.hold_id,
+        settled.user,
+        settled.state(asked.now_us),
+        settled.units,
+        amount(entry.units),
+        outcome.accepted,
+        outcome.duplicate,
+        outcome.conflict,
+        allowance(standing),
     )
+    return Answer(200, _encode(answered), _JSON)
 
 
 async def _release(asked: _Asked, hold_id: str) -> Answer:
@@ -219,7 +245,7 @@ async def _release(asked: _Asked, hold_id: str) -> Answer:
     await _find(asked, hold_id)
     decision: Decision = await asyncio.wrap_future(asked.app.ledger.decide(asked.who.key.account_id, End(hold_id, Ending.RELEASED)))
     metrics.limit_answered("release", decision.hold.state(asked.now_us) if decision.hold else "unknown")
-    return 204, b"", {}
+    return Answer(204, b"", {})
 
 
 async def _outstanding(asked: _Asked) -> Answer:
@@ -231,7 +257,7 @@ async def _outstanding(asked: _Asked) -> Answer:
             return holds.outstanding(session, account_id, now_us)
 
     found = await off_loop(asked.app, read)
-    return 200, _encode({"holds": [_listed(hold) for hold in found]}), _JSON
+    return Answer(200, _encode({"holds": [_listed(hold) for hold in found]}), _JSON)
 
 
 async def _find(asked: _Asked, hold_id: str) -> Hold:
@@ -270,7 +296,7 @@ def _entry(asked: _Asked, hold: Hold) -> Entry:
 
 def _refuse(refused: Refusal, status: int, shape: Shape) -> Answer:
     media_type = problems.MEDIA_TYPE if shape is Shape.PROBLEM else "application/json"
-    return status, _encode(refusal.body(refused, status, shape)), {"Content-Type": media_type, **refusal.headers(refused)}
+    return Answer(status, _encode(refusal.body(refused, status, shape)), {"Content-Type": media_type, **refusal.headers(refused)})
 
 
 def _shown(hold: Hold, standing: Standing) -> HoldAnswer:
@@ -295,14 +321,14 @@ def _listed(hold: Hold) -> dict[str, object]:
     }
 
 
-def _path(scope: Scope) -> tuple[str, ...]:
+def _path(scope: HTTPScope) -> tuple[str, ...]:
     """The parts of the address behind /api/v1, each decoded by itself: a hold's id may hold a slash."""
     given = scope.get("raw_path") or str(scope.get("path", "")).encode()
     parts = given.decode("latin-1").removesuffix("/").split("/")[3:]
     return tuple(unquote(part) for part in parts)
 
 
-def _query(scope: Scope) -> dict[str, str]:
+def _query(scope: HTTPScope) -> dict[str, str]:
     text = scope.get("query_string", b"").decode("latin-1")
     try:
         return dict(parse_qsl(text, keep_blank_values=True, max_num_fields=_QUERY_FIELDS_MAX)) if text else {}

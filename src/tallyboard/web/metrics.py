@@ -18,6 +18,8 @@ _registry = CollectorRegistry()
 _events = Counter("tallyboard_events", "Events by what became of them", ["outcome"], registry=_registry)
 _refusals = Counter("tallyboard_refused_events", "Refused events by reason", ["reason"], registry=_registry)
 _limit_answers = Counter("tallyboard_limit_answers", "Checks and holds by what was answered", ["call", "answer"], registry=_registry)
+CHECKS_ALLOWED = _limit_answers.labels("check", "allowed")
+"""Counts a check that was answered yes: there are so many that finding the counter by its names would be felt."""
 _FIGURES = {
     "waiting_events": "Events queued or being written",
     "waiting_requests": "Requests queued or being written",

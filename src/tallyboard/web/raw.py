@@ -2,12 +2,12 @@
 
 from collections.abc import Mapping
 
-from litestar.types import HTTPResponseBodyEvent, HTTPResponseStartEvent, Scope, Send
+from litestar.types import HTTPResponseBodyEvent, HTTPResponseStartEvent, HTTPScope, Send
 
-from tallyboard.web import metrics, problems
+from tallyboard.web import metrics, problems, security
 
 
-def headers_of(scope: Scope) -> dict[str, str]:
+def headers_of(scope: HTTPScope) -> dict[str, str]:
     """Headers by lower-case name; Problem 400 where one of ours is said twice, which leaves open which counts."""
     lines = [(name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in scope["headers"]]
     headers = dict(lines)
@@ -20,13 +20,25 @@ def headers_of(scope: Scope) -> dict[str, str]:
     return headers
 
 
-async def answer(send: Send, status: int, content: bytes, headers: Mapping[str, str]) -> None:
-    """Send a whole answer."""
-    lines = [(name.lower().encode(), value.encode("latin-1", "replace")) for name, value in headers.items()]
+Prepared = tuple[HTTPResponseStartEvent, HTTPResponseBodyEvent]
+"""A whole answer, ready to be sent, once or many times."""
+
+
+def prepared(status: int, content: bytes, headers: Mapping[str, str]) -> Prepared:
+    """An answer with the headers that every answer carries."""
+    lines = [*((name.lower().encode(), value.encode("latin-1", "replace")) for name, value in headers.items()), *security.HEADERS.items()]
     if status != 204:
         lines.append((b"content-length", b"%d" % len(content)))
-    await send(HTTPResponseStartEvent(type="http.response.start", status=status, headers=lines))
-    await send(HTTPResponseBodyEvent(type="http.response.body", body=content, more_body=False))
+    return (
+        HTTPResponseStartEvent(type="http.response.start", status=status, headers=lines),
+        HTTPResponseBodyEvent(type="http.response.body", body=content, more_body=False),
+    )
+
+
+async def answer(send: Send, status: int, content: bytes, headers: Mapping[str, str]) -> None:
+    """Send a whole answer."""
+    for message in prepared(status, content, headers):
+        await send(message)
 
 
 async def answer_problem(send: Send, error: Exception) -> None:
