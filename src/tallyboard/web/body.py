@@ -3,6 +3,7 @@
 import asyncio
 import zlib
 from collections.abc import Mapping
+from types import TracebackType
 
 from litestar.types import Receive
 
@@ -10,6 +11,7 @@ from tallyboard.web.problems import Problem, with_status
 
 BODY_BYTES_MAX = 10 * 1024 * 1024
 BODY_SECONDS_MAX = 60
+_LOOK_SECONDS = 1.0
 
 
 async def read(headers: Mapping[str, str], receive: Receive) -> bytes:
@@ -22,11 +24,47 @@ async def read(headers: Mapping[str, str], receive: Receive) -> bytes:
 
 async def received(receive: Receive, bytes_max: int) -> bytes:
     """The whole body as it came; Problem 400, 408 or 413."""
-    try:
-        async with asyncio.timeout(BODY_SECONDS_MAX):
-            return await _receive(receive, bytes_max)
-    except TimeoutError:
-        raise Problem(408, "too-slow", "Too slow", f"the body did not arrive within {BODY_SECONDS_MAX} seconds") from None
+    with _watch:
+        return await _receive(receive, bytes_max)
+
+
+class _Watch:
+    """Cancels the tasks that have waited for a body for too long: one timer for all of them, since one each is felt at every request."""
+
+    def __init__(self) -> None:
+        self._since: dict[asyncio.Task[object], float] = {}
+        self._late: set[asyncio.Task[object]] = set()
+        self._looks_on: asyncio.AbstractEventLoop | None = None
+
+    def __enter__(self) -> None:
+        loop, task = asyncio.get_running_loop(), asyncio.current_task()
+        assert task is not None
+        self._since[task] = loop.time()
+        if self._looks_on is not loop:
+            self._looks_on = loop
+            loop.call_later(_LOOK_SECONDS, self._look, loop)
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        del self._since[task]
+        if task in self._late:
+            self._late.remove(task)
+            task.uncancel()
+            raise Problem(408, "too-slow", "Too slow", f"the body did not arrive within {BODY_SECONDS_MAX} seconds") from None
+
+    def _look(self, loop: asyncio.AbstractEventLoop) -> None:
+        for task, since in self._since.items():
+            if loop.time() - since < BODY_SECONDS_MAX:
+                break  # The others came later.
+            self._late.add(task)
+            task.cancel()
+        self._looks_on = loop if self._since else None
+        if self._since:
+            loop.call_later(_LOOK_SECONDS, self._look, loop)
+
+
+_watch = _Watch()
 
 
 async def unpacked(headers: Mapping[str, str], raw: bytes) -> bytes:

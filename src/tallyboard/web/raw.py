@@ -25,8 +25,11 @@ Prepared = tuple[HTTPResponseStartEvent, HTTPResponseBodyEvent]
 
 
 def prepared(status: int, content: bytes, headers: Mapping[str, str]) -> Prepared:
-    """An answer with the headers that every answer carries."""
-    lines = [*((name.lower().encode(), value.encode("latin-1", "replace")) for name, value in headers.items()), *security.HEADERS.items()]
+    """An answer with the headers that every answer of data carries."""
+    lines = [
+        *((name.lower().encode(), value.encode("latin-1", "replace")) for name, value in headers.items()),
+        *security.DATA_HEADERS.items(),
+    ]
     if status != 204:
         lines.append((b"content-length", b"%d" % len(content)))
     return (

@@ -27,6 +27,8 @@ HEADERS = {
     b"cross-origin-opener-policy": b"same-origin",
     b"permissions-policy": b"camera=(), geolocation=(), microphone=()",
 }
+DATA_HEADERS = {b"content-security-policy": b"default-src 'none'; frame-ancestors 'none'", b"x-content-type-options": b"nosniff"}
+"""For answers of the doors in front of the framework: they are data, never a page."""
 SESSION_COOKIE = "tallyboard_session"
 SECURE_SESSION_COOKIE = "__Host-tallyboard_session"
 

@@ -1,5 +1,6 @@
 """Runs the web application: one process, one event loop."""
 
+import gc
 import signal
 import socket
 import sys
@@ -56,6 +57,8 @@ def run(app: App, listener: socket.socket) -> None:
         timeout_keep_alive=75,
         h11_max_incomplete_event_size=HEADER_BYTES_MAX,
     )
+    gc.collect()
+    gc.freeze()  # What was loaded stays: collections then look at what requests leave, not at all of the program.
     uvicorn.Server(config).run(sockets=[listener])
 
 
