@@ -3,7 +3,7 @@
 from litestar import Litestar, MediaType, Request, Response
 from litestar.config.compression import CompressionConfig
 from litestar.datastructures import State
-from litestar.exceptions import HTTPException
+from litestar.exceptions import HTTPException, ValidationException
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.static_files import create_static_files_router
@@ -62,7 +62,8 @@ def create(app: App) -> ASGIApp:
 def _answer_problem(request: Request[None, None, State], error: Exception) -> Response[bytes]:
     if isinstance(error, HTTPException):
         nowhere = "Nothing is found at this address." if error.status_code == 404 else ""
-        problem = problems.with_status(error.status_code, nowhere or error.detail or "The request cannot be answered.")
+        detail = nowhere or _mistakes(error) or error.detail or "The request cannot be answered."
+        problem = problems.with_status(error.status_code, detail)
     else:
         problem = problems.of(error)
     metrics.log_trouble(error, problem.status)
@@ -71,6 +72,18 @@ def _answer_problem(request: Request[None, None, State], error: Exception) -> Re
     if path == "/" or path.startswith(_PAGE_PREFIXES):
         return Response(routes.error_page(request, problem), status_code=problem.status, media_type=MediaType.HTML, headers=headers)
     return Response(problem.body(), status_code=problem.status, media_type=problems.MEDIA_TYPE, headers=headers)
+
+
+def _mistakes(error: HTTPException) -> str:
+    """What the framework found wrong with the body or the parameters, by name; its own summary names none."""
+    found = error.extra if isinstance(error, ValidationException) and isinstance(error.extra, list) else []
+    return "; ".join(_mistake(each.get("key") or "data", str(each.get("message"))) for each in found if isinstance(each, dict))
+
+
+def _mistake(name: str, message: str) -> str:
+    if message == "'data'":  # What a handler misses that takes a body and was sent none.
+        return "the body is missing"
+    return f"{'the body' if name == 'data' else name}: {message}"
 
 
 async def _keep_forever(response: Response[bytes]) -> Response[bytes]:

@@ -21,6 +21,7 @@ from tallyboard.policy.overrides import UserOverride, Wanted
 from tallyboard.policy.policy import Policy
 from tallyboard.web import security
 from tallyboard.web.problems import Problem
+from tallyboard.web.threads import in_thread
 
 Ask = Request[None, None, State]
 
@@ -80,7 +81,8 @@ class OverridePage(Struct, frozen=True):
     cursor: str | None
 
 
-@get("/api/v1/policy", sync_to_thread=True, summary="The policy in force", tags=["policy"])
+@get("/api/v1/policy", summary="The policy in force", tags=["policy"])
+@in_thread
 def get_policy(request: Ask) -> Response[PolicyAnswer]:
     """Default limit and timezone, with the ETag that a change must name."""
     app: App = request.app.state.app
@@ -89,7 +91,8 @@ def get_policy(request: Ask) -> Response[PolicyAnswer]:
         return _policy(policy.of(session, key.account_id))
 
 
-@put("/api/v1/policy", sync_to_thread=True, summary="Change the policy", tags=["policy"])
+@put("/api/v1/policy", summary="Change the policy", tags=["policy"])
+@in_thread
 def put_policy(request: Ask, data: PolicyBody) -> Response[PolicyAnswer]:
     """Takes effect at the next check. `If-Match` names the state that the change was made for: 428 without it, 412 where it has passed."""
     app: App = request.app.state.app
@@ -126,7 +129,8 @@ def get_overrides(request: Ask, search: str = "", cursor: str = "") -> OverrideP
     return OverridePage([_override(each, now_us) for each in found], found[-1].user if len(found) == overrides.PAGE_OVERRIDES_MAX else None)
 
 
-@get("/api/v1/policy/overrides/{user:path}", sync_to_thread=True, summary="A user's own limit", tags=["policy"])
+@get("/api/v1/policy/overrides/{user:path}", summary="A user's own limit", tags=["policy"])
+@in_thread
 def get_override(request: Ask, user: str) -> Response[OverrideAnswer]:
     """404 where the user has none."""
     app: App = request.app.state.app
@@ -138,7 +142,8 @@ def get_override(request: Ask, user: str) -> Response[OverrideAnswer]:
     return Response(_override(found, clock.now_us()), headers={"ETag": f'"{found.tag}"'})
 
 
-@put("/api/v1/policy/overrides/{user:path}", sync_to_thread=True, summary="Give a user a limit", tags=["policy"])
+@put("/api/v1/policy/overrides/{user:path}", summary="Give a user a limit", tags=["policy"])
+@in_thread
 def put_override(request: Ask, user: str, data: OverrideBody) -> Response[OverrideAnswer]:
     """Takes effect at the next check. `If-Match`, or `If-None-Match: *` for a user who has none, guards against lost updates."""
     app: App = request.app.state.app
@@ -156,7 +161,8 @@ def put_override(request: Ask, user: str, data: OverrideBody) -> Response[Overri
     return Response(_override(found, now_us), headers={"ETag": f'"{found.tag}"'})
 
 
-@delete("/api/v1/policy/overrides/{user:path}", sync_to_thread=True, summary="Take a user's own limit away", tags=["policy"])
+@delete("/api/v1/policy/overrides/{user:path}", summary="Take a user's own limit away", tags=["policy"])
+@in_thread
 def delete_override(request: Ask, user: str) -> None:
     """From the next check on, the default counts again."""
     app: App = request.app.state.app
