@@ -8,6 +8,7 @@ from rich.console import Console
 from tallyboard import __version__
 from tallyboard.cli import (
     account,
+    audit,
     copying,
     doctor,
     importing,
@@ -42,6 +43,7 @@ program.add_typer(member.group, name="member")
 program.add_typer(user.group, name="user")
 program.add_typer(policy.group, name="policy")
 program.add_typer(rates.group, name="rates")
+program.add_typer(audit.group, name="audit")
 program.command("reconcile")(reconcile.reconcile)
 program.command("migrate")(migrate.migrate)
 program.command("copy")(copying.copy)

@@ -1,24 +1,104 @@
-"""The audit log: who changed what, and when. Only ever added to, in the transaction of the change itself."""
+"""The audit log: who changed what, and when. Only ever added to, in the transaction of the change itself.
 
+Lines form a chain: each carries a SHA-256 over the digest of the line before and everything it says itself. Whoever changes, removes
+or inserts a line past the program breaks the chain from there on. The last lines can be cut off unnoticed only by who also knows no
+later digest: `tallyboard audit verify` prints the newest, to be kept elsewhere and asked for again.
+"""
+
+from collections.abc import Iterator
+from hashlib import sha256
+
+from msgspec import Struct
 from msgspec.json import encode
 
 from tallyboard.ledger.contract import Session
 from tallyboard.ledger.locking import lock
 
+_READ_AT_ONCE = 2_000
+_BEGINNING = bytes(32)
+
+
+class Entry(Struct, frozen=True):
+    """A line of the log. `detail` is JSON; `digest` is None in lines that are older than the chain."""
+
+    audit_id: int
+    at_us: int
+    actor: str
+    action: str
+    detail: str
+    digest: bytes | None
+
+
+class Verified(Struct, frozen=True):
+    """What a look at the whole chain found: how many lines, how many of them from before there was a chain, the newest digest.
+
+    `broken_at` is the first line that does not follow from the one before, None where all do. `expected_at` is the line whose
+    digest was asked for, None where there is none.
+    """
+
+    lines: int
+    before_chain: int
+    newest: bytes | None
+    broken_at: int | None
+    expected_at: int | None
+
 
 def note(session: Session, account_id: int, actor: str, action: str, detail: object, now_us: int) -> None:
     """Add a line. `detail` is anything that msgspec writes as JSON; it holds no secret."""
     lock(session, account_id)
-    (last,) = session.one("SELECT max(audit_id) FROM audit WHERE account_id = :account_id", account_id=account_id) or (None,)
+    last_id, last_digest = session.one(
+        "SELECT audit_id, digest FROM audit WHERE account_id = :account_id ORDER BY audit_id DESC LIMIT 1", account_id=account_id
+    ) or (0, None)
+    line = Entry(last_id + 1, now_us, actor, action, encode(detail).decode(), None)
     session.run(
         """
-        INSERT INTO audit (account_id, audit_id, at_us, actor, action, detail)
-        VALUES (:account_id, :audit_id, :at_us, :actor, :action, :detail)
+        INSERT INTO audit (account_id, audit_id, at_us, actor, action, detail, digest)
+        VALUES (:account_id, :audit_id, :at_us, :actor, :action, :detail, :digest)
         """,
         account_id=account_id,
-        audit_id=int(last or 0) + 1,
-        at_us=now_us,
-        actor=actor,
-        action=action,
-        detail=encode(detail).decode(),
+        audit_id=line.audit_id,
+        at_us=line.at_us,
+        actor=line.actor,
+        action=line.action,
+        detail=line.detail,
+        digest=_digest(account_id, line, last_digest),
     )
+
+
+def entries(session: Session, account_id: int, after: int = 0) -> Iterator[Entry]:
+    """Every line, oldest first, from after a number on."""
+    while True:
+        lines = session.all(
+            """
+            SELECT audit_id, at_us, actor, action, detail, digest FROM audit
+            WHERE account_id = :account_id AND audit_id > :after ORDER BY audit_id LIMIT :most
+            """,
+            account_id=account_id,
+            after=after,
+            most=_READ_AT_ONCE,
+        )
+        yield from (Entry(*line) for line in lines)
+        if len(lines) < _READ_AT_ONCE:
+            return
+        after = lines[-1][0]
+
+
+def verify(session: Session, account_id: int, expected: bytes | None = None) -> Verified:
+    """Follow the chain from its beginning."""
+    lines = before_chain = 0
+    broken_at = expected_at = newest = None
+    for line in entries(session, account_id):
+        lines += 1
+        if line.digest is None and newest is None:
+            before_chain += 1
+        elif broken_at is None and (line.audit_id != lines or line.digest != _digest(account_id, line, newest)):
+            broken_at = line.audit_id
+        newest = line.digest
+        if expected is not None and newest == expected:
+            expected_at = line.audit_id
+    return Verified(lines, before_chain, newest, broken_at, expected_at)
+
+
+def _digest(account_id: int, line: Entry, before: bytes | None) -> bytes:
+    said = encode((account_id, line.audit_id, line.at_us, line.actor, line.action, line.detail))
+    return sha256((before or _BEGINNING) + said).digest()

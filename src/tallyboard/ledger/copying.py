@@ -58,7 +58,7 @@ TABLES = (
     ACCOUNT,  # First, because `$each` puts rows beside their account's.
     Table("app_user", ("account_id", "user_id"), ("key", "email", "name", "colour", "visible_day")),
     Table("rate_card", ("account_id", "card_id"), ("text", "set_us"), at_first=1),
-    Table("audit", ("account_id", "audit_id"), ("at_us", "actor", "action", "detail"), at_first=None),
+    Table("audit", ("account_id", "audit_id"), ("at_us", "actor", "action", "detail", "digest"), at_first=None),
     Table(
         "event",
         ("account_id", "shelf", "event_key"),

@@ -1,0 +1,66 @@
+"""`tallyboard audit`: who changed what, and proof that nobody changed that."""
+
+from typing import Annotated
+
+import msgspec
+import typer
+
+from tallyboard import days
+from tallyboard.cli.options import ACCOUNT_ID, Data, Json, open_app, print_json, talk
+from tallyboard.errors import Invalid
+from tallyboard.ledger import audit
+
+group = typer.Typer(help="Export the audit log, and verify that it was only ever added to.", no_args_is_help=True)
+
+
+@group.command("verify")
+def verify(
+    expect: Annotated[str | None, typer.Option(help="The newest digest that an earlier run printed: it must still be there.")] = None,
+    data: Data = None,
+    as_json: Json = False,
+) -> None:
+    """Follow the chain of digests through the whole log. Exit code 1 where it is broken."""
+    with open_app(data) as app, app.ledger.reading() as session:
+        found = audit.verify(session, ACCOUNT_ID, _bytes(expect))
+    missing = expect is not None and found.expected_at is None
+    if as_json:
+        newest = found.newest.hex() if found.newest else None
+        print_json({"lines": found.lines, "newest": newest, "broken_at": found.broken_at, "expected_at": found.expected_at})
+    elif found.newest:
+        print(found.newest.hex())
+    if found.before_chain:
+        talk.print(f"{found.before_chain:,} lines are older than the chain and prove nothing.")
+    if found.broken_at is not None:
+        talk.print(f"The log is broken at line {found.broken_at:,}: it, or the one before, was changed, removed or added past Tallyboard.")
+    elif missing:
+        talk.print("The digest that you expect is not there: the end of the log was cut off or written anew.")
+    else:
+        talk.print(f"{found.lines:,} lines, each follows from the one before. Keep the digest to ask for it again with --expect.")
+    if found.broken_at is not None or missing:
+        raise typer.Exit(1)
+
+
+@group.command("export")
+def export(
+    after: Annotated[int, typer.Option(help="Only lines from after this number on, to go on where an earlier export ended.")] = 0,
+    data: Data = None,
+) -> None:
+    """Print the log as NDJSON, oldest first: one line an entry."""
+    with open_app(data) as app, app.ledger.reading() as session:
+        for line in audit.entries(session, ACCOUNT_ID, after):
+            shape = {
+                "number": line.audit_id,
+                "at": days.instant_text(line.at_us),
+                "actor": line.actor,
+                "action": line.action,
+                "detail": msgspec.Raw(line.detail.encode()),
+                "digest": line.digest.hex() if line.digest else None,
+            }
+            print(msgspec.json.encode(shape).decode())
+
+
+def _bytes(digest: str | None) -> bytes | None:
+    try:
+        return None if digest is None else bytes.fromhex(digest)
+    except ValueError:
+        raise Invalid("a digest is 64 hexadecimal digits, as `tallyboard audit verify` prints it") from None
