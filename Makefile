@@ -35,6 +35,7 @@ test:
 ENGINE ?= sqlite
 test-fast: setup
 	sh tests/find_postgresql.sh $(ENGINE)
+	sh tests/find_nginx.sh
 	TALLYBOARD_TEST_ENGINE=$(ENGINE) $(BIN)/pytest -n 2 --dist loadfile -m "not browser"
 
 test-browser: setup
@@ -58,7 +59,7 @@ bench: setup
 lock:
 	uv pip compile pyproject.toml --universal --generate-hashes --no-header -p 3.11 -o requirements/runtime.txt
 	uv pip compile pyproject.toml -c requirements/runtime.txt --group test --group lint --group bench --universal --generate-hashes --no-header -p 3.11 -o requirements/development.txt
-	uv pip compile requirements/openmeter.in --universal --generate-hashes --no-header -p 3.11 -o requirements/openmeter.txt
+	for each in openmeter litellm envoy; do uv pip compile requirements/$$each.in --universal --generate-hashes --no-header -p 3.11 -o requirements/$$each.txt || exit; done
 
 clean:
-	rm -rf .venv .venv-openmeter .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache frontend/node_modules src/tallyboard/web/assets build dist
+	rm -rf .venv .venv-openmeter .venv-litellm .venv-envoy .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache frontend/node_modules src/tallyboard/web/assets build dist

@@ -1,9 +1,7 @@
 """Real client packages, unmodified, and requests recorded from them, are taken."""
 
 import json
-import os
 import subprocess
-import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,9 +13,8 @@ import requests
 from cloudevents.core.bindings import http
 from cloudevents.core.v1.event import CloudEvent
 from tests.conftest import DATA, Server, environment
+from tests.environments import python_of
 
-ROOT = Path(__file__).parents[2]
-OPENMETER = ROOT / ".venv-openmeter"
 CONVERSATION = 1_000_000
 RECORDED = sorted((DATA / "captures").glob("*/*.request.json"))
 
@@ -81,17 +78,8 @@ def test_there_are_recordings() -> None:
 
 @pytest.fixture(scope="session")
 def openmeter_python() -> Path:
-    """The Python of an environment that has the openmeter client by its hashed lock; made once and kept."""
-    python = OPENMETER / "bin" / "python"
-    ready = OPENMETER / ".ready"
-    lock = ROOT / "requirements" / "openmeter.txt"
-    if not ready.exists() or ready.read_text() != lock.read_text():
-        subprocess.run([sys.executable, "-m", "venv", "--clear", OPENMETER], check=True, capture_output=True)
-        install = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--require-hashes", "-r", lock]
-        done = subprocess.run(install, capture_output=True, check=False, env=dict(os.environ))
-        assert done.returncode == 0, done.stderr.decode()
-        ready.write_text(lock.read_text())
-    return python
+    """The Python of an environment that has the openmeter client."""
+    return python_of("openmeter")
 
 
 def _post(server: Server, headers: Any, body: Any) -> int:
