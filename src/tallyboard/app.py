@@ -4,6 +4,7 @@ import threading
 from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import Future
 from enum import StrEnum
+from functools import partial
 from types import TracebackType
 from typing import Any, Self
 
@@ -20,7 +21,7 @@ from tallyboard.ledger.sqlite import SqliteEngine
 from tallyboard.ledger.writer import Writer
 from tallyboard.people import accounts, keys, members, secrets
 from tallyboard.people.keys import ApiKey, Scope
-from tallyboard.policy import allowance, holds
+from tallyboard.policy import allowance, holds, overrides
 from tallyboard.policy.holds import Decision
 from tallyboard.policy.limits import Standing
 from tallyboard.rates import card
@@ -258,11 +259,14 @@ class App:
                 with self.ledger.reading() as session:
                     behind = rollups.left_to_do(session)
                     due = holds.left_to_sweep(session, clock.now_us())
+                    expired = overrides.left_to_expire(session, clock.now_us())
                 for account_id in behind:
                     while not self._closing.is_set() and self.rebuild_days(account_id).result():
                         pass
                 for account_id in due:
                     while not self._closing.is_set() and self._sweep(account_id):
                         pass
+                for account_id in expired:
+                    self.ledger.change(partial(overrides.expire, account_id=account_id, now_us=clock.now_us())).result()
             except TallyboardError:
                 continue  # Tried again in a second; answers come from the slots meanwhile.

@@ -34,7 +34,7 @@ def changes(session: Session, account_id: int, before: int | None = None) -> lis
     lines = session.all(
         """
         SELECT audit_id, at_us, actor, action, detail FROM audit
-        WHERE account_id = :account_id AND action IN ('policy.changed', 'account.changed', 'override.set', 'override.removed')
+        WHERE account_id = :account_id AND action IN ('policy.changed', 'account.changed', 'override.set', 'override.removed', 'override.expired')
             AND audit_id < :before
         ORDER BY audit_id DESC LIMIT 50
         """,

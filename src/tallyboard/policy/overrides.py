@@ -10,7 +10,7 @@ from tallyboard.intake.event import KEY_CHARACTERS_MAX, is_key
 from tallyboard.ledger import audit
 from tallyboard.ledger.contract import Session
 from tallyboard.ledger.locking import lock
-from tallyboard.policy.limits import Override, limit_of, limit_text
+from tallyboard.policy.limits import Override, limit_text
 from tallyboard.policy.policy import tag, touch
 
 REASON_CHARACTERS_MAX = 500
@@ -122,18 +122,28 @@ def remove(session: Session, account_id: int, user: str, actor: str, now_us: int
     touch(session, account_id)
 
 
-def limits_of(session: Session, account_id: int, default_units: int | None, users: Sequence[str], now_us: int) -> dict[str, int | None]:
-    """The limit in force of each of some different users, in units or None for none."""
-    lines = session.among(
+def expire(session: Session, account_id: int, now_us: int) -> None:
+    """End the overrides that have expired, and note it: they count no more already; now pages and the history say so."""
+    lock(session, account_id)
+    lines = session.all(_SELECT + " AND expires_us <= :now_us ORDER BY user_key LIMIT 1000", account_id=account_id, now_us=now_us)
+    for each in (UserOverride(*line) for line in lines):
+        assert each.expires_us is not None
+        _end(session, account_id, each.user, each.expires_us)
+        audit.note(session, account_id, "expiry", "override.expired", {"user": each.user, "before": _noted(each)}, now_us)
+    touch(session, account_id)
+
+
+def left_to_expire(session: Session, now_us: int) -> list[int]:
+    """The accounts with overrides that have expired and not been ended."""
+    lines = session.all(
         """
-        SELECT user_key, limit_units, expires_us FROM policy_override
-        WHERE account_id = :account_id AND user_key IN $keys AND until_us IS NULL
+        SELECT account_id FROM account
+        WHERE EXISTS (SELECT 1 FROM policy_override WHERE policy_override.account_id = account.account_id
+                      AND until_us IS NULL AND expires_us <= :now_us)
         """,
-        users,
-        account_id=account_id,
+        now_us=now_us,
     )
-    own = {user: Override(units, expires_us) for user, units, expires_us in lines}
-    return {user: limit_of(default_units, own.get(user), now_us)[0] for user in users}
+    return [account_id for (account_id,) in lines]
 
 
 def in_force(session: Session, account_id: int, now_us: int) -> dict[str, int | None]:
@@ -171,12 +181,12 @@ def _check_expected(before: UserOverride | None, expected: str | None) -> None:
         raise Stale("somebody else has changed this user's limit meanwhile; look at what it is now, then save again")
 
 
-def _end(session: Session, account_id: int, user: str, now_us: int) -> None:
+def _end(session: Session, account_id: int, user: str, until_us: int) -> None:
     session.run(
-        "UPDATE policy_override SET until_us = :now_us WHERE account_id = :account_id AND user_key = :user AND until_us IS NULL",
+        "UPDATE policy_override SET until_us = :until_us WHERE account_id = :account_id AND user_key = :user AND until_us IS NULL",
         account_id=account_id,
         user=user,
-        now_us=now_us,
+        until_us=until_us,
     )
 
 

@@ -5,6 +5,7 @@ seen from the end of the day. Users with a limit of their own keep it. Only days
 """
 
 from collections import Counter
+from collections.abc import Mapping
 from datetime import date
 
 from msgspec import Struct
@@ -49,7 +50,7 @@ def preview(session: Session, account_id: int, default_units: int | None, now_us
     """What a default limit would have done in the last 30 account days, today included."""
     source = Source(session, account_id, zone_of(session, account_id), None)
     span = days.window(DAYS, days.today(now_us, source.zone))
-    found = reached(session, account_id, source, span, default_units, now_us)
+    found = reached(session, account_id, source, span, default_units, overrides.in_force(session, account_id, now_us))
     all_users, all_user_days = source.extent(span)
     by_user: dict[int, list[UserDay]] = {}
     for line in found:
@@ -65,9 +66,10 @@ def preview(session: Session, account_id: int, default_units: int | None, now_us
     )
 
 
-def reached(session: Session, account_id: int, source: Source, span: DayRange, default_units: int | None, now_us: int) -> list[UserDay]:
-    """The days of a range on which users reached their limit, were it that default and the overrides of now."""
-    own = overrides.in_force(session, account_id, now_us)
+def reached(
+    session: Session, account_id: int, source: Source, span: DayRange, default_units: int | None, own: Mapping[str, int | None]
+) -> list[UserDay]:
+    """The days of a range on which users reached their limit, were it that default and, for some, their own."""
     limits = {named.user_id: own[named.key] for named in users_by_key(session, account_id, list(own))}
     found = [] if default_units is None else [line for line in source.days_reaching(span, default_units) if line[0] not in limits]
     limited = [user_id for user_id, units in limits.items() if units is not None]

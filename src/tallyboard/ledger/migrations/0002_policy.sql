@@ -23,6 +23,7 @@ CREATE TABLE policy_override (
     PRIMARY KEY (account_id, user_key, override_id)
 ) $table;
 CREATE UNIQUE INDEX policy_override_current ON policy_override (account_id, user_key) WHERE until_us IS NULL;
+CREATE INDEX policy_override_due ON policy_override (account_id, expires_us) WHERE until_us IS NULL AND expires_us IS NOT NULL;
 
 CREATE TABLE hold (
     account_id    $int   NOT NULL,

@@ -13,6 +13,7 @@ from itertools import accumulate, pairwise
 from msgspec import Struct
 
 from tallyboard.credits import UNITS_PER_CREDIT, shown
+from tallyboard.policy.limits import limit_text
 from tallyboard.usage.overview import Overview, Row
 from tallyboard.usage.report import DayUsage
 from tallyboard.web.pages import figures, links
@@ -24,6 +25,9 @@ OTHERS = "cx"
 _STEPS_UNITS = tuple(6 * mantissa * 10**power // 10 for power in range(24) for mantissa in (10, 20, 25, 50))
 """1, 2, 2.5 and 5 times the powers of ten, from a hundred-millionth of a credit (6 units, the finest figure one may set)."""
 _PEAK_MIN = 4
+_LIMIT_TIMES_MAX = 3
+"""A limit more than so many times the highest bar is not drawn, but told."""
+_LABEL_ABOVE_MAX = 930
 _LABELLED_WEEKDAYS = {30: (0,), 14: (0, 3)}
 _CLEARANCE = {30: (1, 4), 14: (0, 1)}
 """How many days a label keeps from a more important one, on wide screens and on narrow ones."""
@@ -68,6 +72,14 @@ class Series(Struct, frozen=True):
     href: str | None
 
 
+class LimitLine(Struct, frozen=True):
+    """A user's daily limit across the plot, its height in digit classes; the label goes below it where it is `high`."""
+
+    label: str
+    size: str
+    high: bool
+
+
 class Chart(Struct, frozen=True):
     """What the chart's template draws."""
 
@@ -76,6 +88,7 @@ class Chart(Struct, frozen=True):
     series: tuple[Series, ...]
     days: int
     summary: str
+    limit: LimitLine | None
 
 
 class _Stack(Struct, frozen=True):
@@ -86,22 +99,32 @@ class _Stack(Struct, frozen=True):
     totals: tuple[int, ...]
 
 
-def chart(overview: Overview, axis_floor_units: int = 0) -> Chart:
-    """The chart of a view; its axis reaches at least `axis_floor_units`, which a live refresh passes on."""
+def chart(overview: Overview, axis_floor_units: int = 0, limit: int | None = None) -> Chart:
+    """The chart of a view; its axis reaches at least `axis_floor_units`, which a live refresh passes on.
+
+    `limit` is the selected user's. It is drawn unless it is so far above the bars that they would be flattened.
+    """
     stack = _stack(overview)
-    heights = [sum(max(part, 0) for part in parts) for parts in stack.days]
-    scale = axis(max([*heights, axis_floor_units]))
+    highest = max(sum(max(part, 0) for part in parts) for parts in stack.days)
+    drawn = None if limit is None or limit > _LIMIT_TIMES_MAX * highest > 0 else limit
+    scale = axis(max(highest, axis_floor_units, drawn or 0))
     ticks = _ticks(overview)
     return Chart(
         axis=scale,
         columns=tuple(
-            _column(overview, day, total, parts, stack.colours, scale.top_units, tick)
+            _column(overview, day, total, parts, stack.colours, scale.top_units, tick, limit)
             for day, total, parts, tick in zip(overview.report.days, stack.totals, stack.days, ticks, strict=True)
         ),
         series=_series(overview, OTHERS in stack.colours),
         days=overview.view.window,
-        summary=_summary(overview, stack),
+        summary=_summary(overview, stack, limit),
+        limit=None if drawn is None else _limit_line(drawn, scale.top_units),
     )
+
+
+def _limit_line(limit: int, top_units: int) -> LimitLine:
+    height = scaled(limit, top_units, 1000)
+    return LimitLine(f"Daily limit {limit_text(limit)}", digits(height), height > _LABEL_ABOVE_MAX)
 
 
 def axis(highest: int) -> Axis:
@@ -168,15 +191,17 @@ def _column(
     colours: Sequence[str],
     top_units: int,
     tick: tuple[str, str],
+    limit: int | None,
 ) -> Column:
     pressed = overview.view.day == day.day
     so_far = "" if day.complete else ", so far today"
+    reached = ", at or over the daily limit" if limit is not None and total and total >= limit else ""
     heights = thousandths(parts, top_units)
     return Column(
         day=day.day.isoformat(),
         value="" if pressed else day.day.isoformat(),
         pressed=pressed,
-        spoken=f"{figures.spoken_date(day.day)}: {shown(total)} credits{so_far}",
+        spoken=f"{figures.spoken_date(day.day)}: {shown(total)} credits{so_far}{reached}",
         title=figures.full_date(day.day),
         total=shown(total),
         parts="|".join(f"{shown(part)} {figures.share(part, total)}" if part else "" for part in parts),
@@ -224,14 +249,15 @@ def _legend(overview: Overview, row: Row) -> Series:
     return Series(colour(row.slot), primary(row), links.with_changes(overview.view, user=row.user))
 
 
-def _summary(overview: Overview, stack: _Stack) -> str:
+def _summary(overview: Overview, stack: _Stack, limit: int | None) -> str:
     """The chart in words, for who does not see it."""
     days = overview.report.days
     most = f"split by the {len(_coloured(overview))} largest users and Others" if OTHERS in stack.colours else "split by user"
     split = "of one user" if overview.person else most
     busiest = max(range(len(days)), key=stack.totals.__getitem__)
+    limited = "" if limit is None else f" The daily limit is {limit_text(limit)} credits."
     return (
         f"Bars of credits for each of {len(days)} days, from {figures.spoken_date(days[0].day)} "
         f"to {figures.spoken_date(days[-1].day)}, {split}. The busiest is {figures.spoken_date(days[busiest].day)} "
-        f"with {shown(stack.totals[busiest])} credits. The table lists the users' figures."
+        f"with {shown(stack.totals[busiest])} credits.{limited} The table lists the users' figures."
     )

@@ -5,10 +5,13 @@ from fractions import Fraction
 from msgspec import Struct
 
 from tallyboard.credits import shown, whole_units
+from tallyboard.policy.limits import limit_text
+from tallyboard.policy.reach import Reach
 from tallyboard.usage.overview import Overview, Person
 from tallyboard.usage.report import DayUsage
 from tallyboard.web.pages import figures
 from tallyboard.web.pages.names import primary
+from tallyboard.web.pages.table import of_limit
 
 
 class Kpi(Struct, frozen=True):
@@ -21,13 +24,30 @@ class Kpi(Struct, frozen=True):
     words: bool = False
 
 
-def kpis(overview: Overview) -> tuple[Kpi, ...]:
-    """The four figures of a view."""
+def kpis(overview: Overview, reach: Reach | None = None) -> tuple[Kpi, ...]:
+    """The four figures of a view; where anybody has a limit the last one is about limits."""
     index = _focused(overview)
     person = overview.person
     if person is not None:
-        return _of_person(overview, person) if index is None else _of_person_on_day(overview, person, index)
-    return _of_window(overview) if index is None else _of_day(overview, index)
+        found = _of_person(overview, person) if index is None else _of_person_on_day(overview, person, index)
+        return found if reach is None else (*found[:3], _limit_of_person(person, index, reach))
+    found = _of_window(overview) if index is None else _of_day(overview, index)
+    return found if reach is None else (*found[:3], _at_limit(index, reach))
+
+
+def _at_limit(index: int | None, reach: Reach) -> Kpi:
+    label = "At or over limit today" if index is None else "At or over limit"
+    note = "users with a limit of their own" if reach.default_units is None else f"limit {limit_text(reach.default_units)} per user"
+    return Kpi(label, f"{reach.reached:,}", note)
+
+
+def _limit_of_person(person: Person, index: int | None, reach: Reach) -> Kpi:
+    limit = reach.limits.get(person.usage.user)
+    if limit is None:
+        return Kpi("Daily limit", limit_text(None), "this user is not limited", words=True)
+    if index is not None:
+        return Kpi("Of daily limit", of_limit(person.usage.days[index], limit)[0], f"limit {limit_text(limit)}")
+    return Kpi("Days at or over limit", str(sum(units >= limit for units in person.usage.days if units)), f"limit {limit_text(limit)}")
 
 
 def _of_window(overview: Overview) -> tuple[Kpi, ...]:

@@ -11,9 +11,11 @@ from litestar.response import Stream
 
 from tallyboard import clock, days
 from tallyboard.app import App
+from tallyboard.ledger.contract import Session
 from tallyboard.ledger.rollups import zone_of
 from tallyboard.people import accounts, members
 from tallyboard.people.members import SESSION_DAYS, Member
+from tallyboard.policy.reach import Reach, reach
 from tallyboard.usage import export, overview, palette
 from tallyboard.usage.overview import Overview, View
 from tallyboard.usage.question import Question, answer
@@ -84,12 +86,12 @@ def get_usage_page(request: Ask, window: str = "", day: str = "", user: str = ""
     headers = {"ETag": tag, "Cache-Control": CACHE, "Vary": "Cookie"}
     if tag in request.headers.get("if-none-match", ""):
         return Response(b"", status_code=304, headers=headers)
-    shown = _overview(app, member.account_id, _view(window, day, user, q), now_us)
+    shown, reached = _overview(app, member.account_id, _view(window, day, user, q), now_us)
     floor = int(axis) if axis.isascii() and axis.isdecimal() and len(axis) <= AXIS_DIGITS_MAX else 0
     content = render.html(
         "usage.html",
         **_layout(request, member, shown.report.account, "/usage"),
-        **usage.context(shown, axis_floor_units=floor),
+        **usage.context(shown, axis_floor_units=floor, reach=reached),
         state=current,
     )
     return _page(content, headers=headers)
@@ -129,8 +131,8 @@ def error_page(request: Ask, problem: Problem) -> bytes:
     )
 
 
-def _overview(app: App, account_id: int, view: View, now_us: int) -> Overview:
-    """The page's figures; users who appear in the chart for the first time get their colours before."""
+def _overview(app: App, account_id: int, view: View, now_us: int) -> tuple[Overview, Reach | None]:
+    """The page's figures, and how far users are with their limits; users who appear in the chart for the first time get their colours before."""
     with app.ledger.reading() as session:
         kept = palette.of(session, account_id)
         shown = overview.overview(session, account_id, view, {user: place.slot for user, place in kept.items()}, now_us)
@@ -138,12 +140,18 @@ def _overview(app: App, account_id: int, view: View, now_us: int) -> Overview:
         if shown.person and shown.person.usage.user not in visible:
             visible.append(shown.person.usage.user)
         if palette.is_settled(kept, visible, shown.today):
-            return shown
+            return shown, _reach(session, account_id, shown, now_us)
         rankings = [overview.ranking(session, account_id, window, now_us) for window in reversed(days.WINDOWS)]
     app.ledger.change(lambda writing: palette.settle(writing, account_id, rankings, visible, shown.today)).result()
     with app.ledger.reading() as session:
         slots = {user: place.slot for user, place in palette.of(session, account_id).items()}
-        return overview.overview(session, account_id, view, slots, now_us)
+        shown = overview.overview(session, account_id, view, slots, now_us)
+        return shown, _reach(session, account_id, shown, now_us)
+
+
+def _reach(session: Session, account_id: int, shown: Overview, now_us: int) -> Reach | None:
+    users = {row.user for row in shown.rows} | ({shown.person.usage.user} if shown.person else set())
+    return reach(session, account_id, sorted(users), shown.view.day or shown.today, now_us)
 
 
 def _administrator(request: Ask, now_us: int) -> Member | None:

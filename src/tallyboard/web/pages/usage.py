@@ -5,6 +5,7 @@ from datetime import date
 from msgspec import Struct, structs
 
 from tallyboard import days
+from tallyboard.policy.reach import Reach
 from tallyboard.usage.overview import Overview
 from tallyboard.web.pages import figures, links
 from tallyboard.web.pages.chart import chart
@@ -29,14 +30,15 @@ class Chip(Struct, frozen=True):
     escape: bool
 
 
-def context(overview: Overview, axis_floor_units: int = 0) -> dict[str, object]:
-    """What `usage.html` needs beside the layout's own keys.
+def context(overview: Overview, axis_floor_units: int = 0, reach: Reach | None = None) -> dict[str, object]:
+    """What `usage.html` needs beside the layout's own keys. `reach` is None where nobody has a limit.
 
     `axis_floor_units` is the `axis` parameter a live refresh sends: the axis never shrinks while one looks.
     """
     overview = _settled(overview)
     view = overview.view
-    drawn = chart(overview, axis_floor_units)
+    limit = reach.limits.get(overview.person.usage.user) if reach and overview.person else None
+    drawn = chart(overview, axis_floor_units, limit)
     return {
         "view": view,
         "empty": overview.report.user_count == 0,
@@ -44,9 +46,9 @@ def context(overview: Overview, axis_floor_units: int = 0) -> dict[str, object]:
         "unrated": _unrated(overview),
         "complete_through": _complete_through(overview),
         "windows": tuple(_window(overview, length) for length in days.WINDOWS),
-        "kpis": kpis(overview),
+        "kpis": kpis(overview, reach),
         "chart": drawn,
-        "table": table(overview, drawn.axis.top_units),
+        "table": table(overview, drawn.axis.top_units, reach),
         "person": primary(overview.person.usage) if overview.person else "",
         "day_chip": _day_chip(overview, view.day) if view.day else None,
         "user_chip": Chip(links.with_changes(view, user=None), "All users", view.day is None) if overview.person else None,
