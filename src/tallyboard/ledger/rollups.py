@@ -153,7 +153,7 @@ _DAYS_AGAINST_SLOTS = """
         WHERE account_id = :account_id AND zone_version = :zone_version
         UNION ALL
         SELECT slot_usage.user_id, edge.day, -slot_usage.units, -slot_usage.events FROM $day_edges AS edge
-        $ordered_join slot_usage ON slot_usage.account_id = :account_id
+        $ordered_join slot_usage ON slot_usage.account_id = :account_id AND slot_usage.recent IN (0, 1)
             AND slot_usage.slot >= edge.first_slot AND slot_usage.slot < edge.end_slot
     ) AS both_sides GROUP BY user_id, place HAVING sum(units) <> 0 OR sum(events) <> 0 ORDER BY 1, 2 LIMIT 100
 """
@@ -164,7 +164,7 @@ _TOTALS_AGAINST_SLOTS = """
         WHERE account_id = :account_id AND zone_version = :zone_version
         UNION ALL
         SELECT edge.day, -slot_usage.units, -slot_usage.events, -slot_usage.unrated FROM $day_edges AS edge
-        $ordered_join slot_usage ON slot_usage.account_id = :account_id
+        $ordered_join slot_usage ON slot_usage.account_id = :account_id AND slot_usage.recent IN (0, 1)
             AND slot_usage.slot >= edge.first_slot AND slot_usage.slot < edge.end_slot
     ) AS both_sides GROUP BY place
     HAVING sum(units) <> 0 OR sum(events) <> 0 OR sum(unrated) <> 0 ORDER BY 2 LIMIT 100
@@ -192,7 +192,7 @@ def _rebuild(session: Session, account_id: int, zone: Zone, day: date) -> None:
         """
         INSERT INTO day_usage (account_id, zone_version, user_id, day, units, events)
         SELECT :account_id, :version, user_id, :day, sum(units), sum(events) FROM slot_usage
-        WHERE account_id = :account_id AND slot >= :first_slot AND slot < :end_slot GROUP BY user_id
+        WHERE account_id = :account_id AND recent IN (0, 1) AND slot >= :first_slot AND slot < :end_slot GROUP BY user_id
         """,
         **interval,
     )
@@ -200,7 +200,7 @@ def _rebuild(session: Session, account_id: int, zone: Zone, day: date) -> None:
         """
         INSERT INTO day_total (account_id, zone_version, day, units, events, unrated)
         SELECT :account_id, :version, :day, sum(units), sum(events), sum(unrated) FROM slot_usage
-        WHERE account_id = :account_id AND slot >= :first_slot AND slot < :end_slot HAVING count(*) > 0
+        WHERE account_id = :account_id AND recent IN (0, 1) AND slot >= :first_slot AND slot < :end_slot HAVING count(*) > 0
         """,
         **interval,
     )

@@ -93,7 +93,7 @@ class Source:
             lines = self._session.all(
                 """
                 SELECT user_id, sum(units >> 32), sum(units & 4294967295) FROM slot_usage
-                WHERE account_id = :account_id AND slot >= :first_slot AND slot < :end_slot GROUP BY user_id
+                WHERE account_id = :account_id AND recent IN (0, 1) AND slot >= :first_slot AND slot < :end_slot GROUP BY user_id
                 """,
                 **self._slots(span),
             )
@@ -113,7 +113,7 @@ class Source:
             lines = self._session.all(
                 """
                 SELECT edge.day, sum(slot_usage.units >> 32), sum(slot_usage.units & 4294967295) FROM $day_edges AS edge
-                $ordered_join slot_usage ON slot_usage.account_id = :account_id
+                $ordered_join slot_usage ON slot_usage.account_id = :account_id AND slot_usage.recent IN (0, 1)
                     AND slot_usage.slot >= edge.first_slot AND slot_usage.slot < edge.end_slot
                 WHERE slot_usage.slot >= :first_slot AND slot_usage.slot < :end_slot
                 GROUP BY edge.day
@@ -137,7 +137,7 @@ class Source:
             line = self._session.one(
                 """
                 SELECT coalesce(sum(unrated), 0) FROM slot_usage
-                WHERE account_id = :account_id AND slot >= :first_slot AND slot < :end_slot
+                WHERE account_id = :account_id AND recent IN (0, 1) AND slot >= :first_slot AND slot < :end_slot
                 """,
                 **self._slots(span),
             )
@@ -166,7 +166,7 @@ class Source:
             lines = self._session.among(
                 """
                 SELECT slot_usage.user_id, edge.day, sum(slot_usage.units >> 32), sum(slot_usage.units & 4294967295) FROM $day_edges AS edge
-                $ordered_join slot_usage ON slot_usage.account_id = :account_id
+                $ordered_join slot_usage ON slot_usage.account_id = :account_id AND slot_usage.recent IN (0, 1)
                     AND slot_usage.slot >= edge.first_slot AND slot_usage.slot < edge.end_slot
                 WHERE slot_usage.slot >= :first_slot AND slot_usage.slot < :end_slot AND slot_usage.user_id IN $keys
                 GROUP BY slot_usage.user_id, edge.day
@@ -191,7 +191,7 @@ class Source:
         lines = self._session.all(
             """
             SELECT slot_usage.user_id, edge.day, sum(slot_usage.units >> 32), sum(slot_usage.units & 4294967295) FROM $day_edges AS edge
-            $ordered_join slot_usage ON slot_usage.account_id = :account_id
+            $ordered_join slot_usage ON slot_usage.account_id = :account_id AND slot_usage.recent IN (0, 1)
                 AND slot_usage.slot >= edge.first_slot AND slot_usage.slot < edge.end_slot
             WHERE slot_usage.slot >= :first_slot AND slot_usage.slot < :end_slot
             GROUP BY slot_usage.user_id, edge.day
