@@ -4,7 +4,9 @@ One account a transaction. Its account row is changed first, which on every engi
 writer of the same account waiting until this one has committed.
 """
 
+from bisect import bisect_left
 from collections.abc import Sequence
+from itertools import chain
 
 from tallyboard import days
 from tallyboard.intake.event import UNATTRIBUTED
@@ -141,19 +143,25 @@ def add_recent_slots(session: Session, account_id: int) -> None:
 
 
 def add_to_days(session: Session, account_id: int, account: LockedAccount, sums: Sequence[SlotSum]) -> None:
-    """Add sums to the users' days and the days' totals; while days are rebuilt, only to those already done."""
+    """Add sums, in the order of slots, to the users' days and the days' totals; while days are rebuilt, only to those already done."""
     zone = days.zone(account.timezone)
-    numbers = {slot: days.day_number(slot, zone) for slot in {each[0] for each in sums}}
-    by_user: dict[tuple[int, int], tuple[int, int]] = {}
-    by_day: dict[int, tuple[int, int, int]] = {}
-    for slot, user_id, units, events, unrated in sums:
-        day = numbers[slot]
+    of_users: dict[int, list[tuple[int, ...]]] = {}
+    of_all: list[tuple[int, ...]] = []
+    end = 0
+    while end < len(sums):
+        start, day = end, days.day_number(sums[end][0], zone)
         if account.days_end is not None and day >= account.days_end:
-            continue
-        before = by_user.get((user_id, day), (0, 0))
-        by_user[user_id, day] = (before[0] + units, before[1] + events)
-        total = by_day.get(day, (0, 0, 0))
-        by_day[day] = (total[0] + units, total[1] + events, total[2] + unrated)
+            break
+        following_us = days.starts_at_us(days.from_number(day + 1), zone)
+        end = bisect_left(sums, following_us, start, key=lambda each: each[0] * days.SLOT_US)
+        by_user: dict[int, tuple[int, int]] = {}
+        for _, user_id, units, events, _ in sums[start:end]:
+            before = by_user.get(user_id)
+            by_user[user_id] = (before[0] + units, before[1] + events) if before else (units, events)
+        for user_id, added in by_user.items():
+            of_users.setdefault(user_id, []).append((account_id, account.zone_version, user_id, day, *added))
+        _, _, units, events, unrated = map(sum, zip(*sums[start:end], strict=True))
+        of_all.append((account_id, account.zone_version, day, units, events, unrated))
     session.many(
         """
         INSERT INTO day_usage AS kept (account_id, zone_version, user_id, day, units, events)
@@ -161,7 +169,7 @@ def add_to_days(session: Session, account_id: int, account: LockedAccount, sums:
         ON CONFLICT (account_id, zone_version, user_id, day)
         DO UPDATE SET units = kept.units + EXCLUDED.units, events = kept.events + EXCLUDED.events
         """,
-        [(account_id, account.zone_version, user_id, day, *found) for (user_id, day), found in sorted(by_user.items())],
+        list(chain.from_iterable(of_users[user_id] for user_id in sorted(of_users))),
     )
     session.many(
         """
@@ -170,7 +178,7 @@ def add_to_days(session: Session, account_id: int, account: LockedAccount, sums:
         ON CONFLICT (account_id, zone_version, day) DO UPDATE SET
             units = kept.units + EXCLUDED.units, events = kept.events + EXCLUDED.events, unrated = kept.unrated + EXCLUDED.unrated
         """,
-        [(account_id, account.zone_version, day, *found) for day, found in sorted(by_day.items())],
+        of_all,
     )
 
 
