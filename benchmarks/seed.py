@@ -151,8 +151,8 @@ _REPEAT = f"""
 """
 
 _SLOTS = """
-    INSERT INTO slot_usage (account_id, slot, user_id, units, events, unrated)
-    SELECT 1, at_us / 900000000 AS slot, user_id, sum(units), count(*), sum(1 - rated) FROM event GROUP BY slot, user_id
+    INSERT INTO slot_usage (account_id, recent, slot, user_id, units, events, unrated)
+    SELECT 1, 0, at_us / 900000000 AS slot, user_id, sum(units), count(*), sum(1 - rated) FROM event GROUP BY slot, user_id
 """
 
 _MONTHS = (

@@ -13,6 +13,10 @@ class CellFull(Invalid):
     """One user's quarter hour or one day of the account would hold more than a cell can: 15 billion credits."""
 
 
+class SumTooLarge(TallyboardError):
+    """A sum in a statement does not fit the engine's 64 bits; it can be asked for in two halves."""
+
+
 class NotFound(TallyboardError):
     """There is no such thing in this account."""
 

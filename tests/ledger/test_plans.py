@@ -84,8 +84,8 @@ def _fill(session: Session) -> None:
     )
     session.run(
         f"""
-        INSERT INTO slot_usage (account_id, slot, user_id, units, events, unrated)
-        {numbers} SELECT 1, v * 96 + user_id % 96, user_id, user_id * v, 1, 0 FROM n CROSS JOIN app_user
+        INSERT INTO slot_usage (account_id, recent, slot, user_id, units, events, unrated)
+        {numbers} SELECT 1, 0, v * 96 + user_id % 96, user_id, user_id * v, 1, 0 FROM n CROSS JOIN app_user
         """,
         **span,
     )

@@ -8,7 +8,7 @@ import pytest
 from tallyboard.intake.event import event_key
 from tallyboard.ledger import append, seen
 from tallyboard.ledger.contract import Outcome
-from tallyboard.ledger.seen import Seen, SeenFilter, quarters
+from tallyboard.ledger.seen import Seen, SeenFilter, places
 from tests.ledger.books import CONTOSO, NORTHWIND, Books, Sent, batch, open_ledger, result
 
 
@@ -21,7 +21,7 @@ def test_the_filter_never_says_no_for_what_is_there() -> None:
     for shelf in range(64, 128, seen.SHELVES_A_ROW):
         again.put(shelf, held.row(shelf))
     for shelf, there in keys.items():
-        found = dict(again.possible(there, quarters(there)))
+        found = dict(again.possible(there, places(there)))
         assert all(shelf in found[key] for key in there)
 
 
@@ -30,7 +30,7 @@ def test_a_full_shelf_is_looked_up_in_vain_less_than_once_in_a_thousand_times() 
     held = SeenFilter(0)
     held.add(5, [chance.randbytes(16) for _ in range(seen.SHELF_EVENTS)])
     others = [chance.randbytes(16) for _ in range(20_000)]
-    in_vain = list(held.possible(others, quarters(others)))
+    in_vain = list(held.possible(others, places(others)))
     assert len(in_vain) < 20
 
 

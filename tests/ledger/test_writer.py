@@ -3,17 +3,18 @@
 import sqlite3
 import threading
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Self
 
 import pytest
 
 from tallyboard.errors import CellFull, Overloaded, Unavailable
-from tallyboard.ledger import sqlite, writer
+from tallyboard.ledger import append, sqlite, writer
 from tallyboard.ledger.contract import Outcome
 from tallyboard.ledger.writer import Writer
 from tests import engines
-from tests.ledger.books import CONTOSO, NORTHWIND, Books, Sent, batch, open_ledger, result
+from tests.ledger.books import CONTOSO, NORTHWIND, Books, Sent, batch, hash_of, open_ledger, result
 
 BILLION_CREDITS = 600 * 10**9
 """Conversations of the largest single event; a cell holds fifteen of them."""
@@ -160,3 +161,22 @@ def test_a_database_that_another_process_locks_for_long_is_unavailable_and_then_
     other.close()
     assert result(ledger.append(batch(NORTHWIND, some("locked", 5)))).accepted == 5
     ledger.close()
+
+
+def test_a_quarter_hour_beyond_what_a_cell_holds_stays_in_two_parts(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its recent part and the other fit one by one; their sum does not, until corrections make room. No answer depends on it."""
+    monkeypatch.setattr(append, "SHELF_EVENTS", 15)
+    ledger, books, parts = open_ledger(folder), Books(), []
+    for quarter, amount in ((0, 1), (1, -1), (0, 1), (1, -1), (0, -1), (1, 1)):
+        sent = [("/a", name, "alice", amount * BILLION_CREDITS) for name in _names(quarter, f"{len(parts)}-")]
+        assert result(ledger.append(batch(NORTHWIND, sent, may_adjust=True))) == books.expect(NORTHWIND, sent)
+        books.check(ledger)
+        parts.append(ledger.change(lambda session: session.all("SELECT slot FROM slot_usage WHERE recent = 1")).result(30))
+    assert [len(recent) for recent in parts] == [0, 0, 1, 2, 2, 0]
+    ledger.close()
+
+
+def _names(quarter: int, prefix: str) -> list[str]:
+    """Fifteen names of events that `batch` puts into one quarter hour, counted from noon."""
+    names = (f"{prefix}{number}" for number in range(1_000, 9_000))
+    return list(islice((name for name in names if (len(name) + abs(hash_of(name)) % 5_000) // 900 == quarter), 15))

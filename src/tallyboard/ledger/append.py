@@ -4,7 +4,9 @@ One account a transaction. Its account row is changed first, which on every engi
 writer of the same account waiting until this one has committed.
 """
 
+from bisect import bisect_left
 from collections.abc import Sequence
+from itertools import chain
 
 from tallyboard import days
 from tallyboard.intake.event import UNATTRIBUTED
@@ -27,6 +29,8 @@ class Appender:
         self._seen = Seen()
         self._user_ids: dict[tuple[int, str], int] = {}
         self._look_first = False
+        self.shelf_closed = False
+        """Whether a shelf was filled: then `add_recent_slots` has something to do. For the caller to see to, and to take back."""
 
     def append(self, session: Session, batches: Sequence[Batch], *, look_first: bool = False) -> list[Outcome]:
         """Keep what is new of some batches of one account; one outcome for each.
@@ -71,6 +75,7 @@ class Appender:
         shelf, shelf_events = account.shelf, account.shelf_events + len(fresh)
         if shelf_events >= SHELF_EVENTS:
             self._seen.close_shelf(session, account_id, shelf)
+            self.shelf_closed = True
             shelf, shelf_events = shelf + 1, 0
         session.run(
             """
@@ -105,38 +110,58 @@ class Appender:
 
 
 def add_to_slots(session: Session, account_id: int, sums: Sequence[SlotSum]) -> None:
-    """Add sums to the quarter hours, which know no zone."""
+    """Add sums to the recent quarter hours, which know no zone."""
     session.many(
         """
-        INSERT INTO slot_usage AS kept (account_id, slot, user_id, units, events, unrated)
-        $each (account_id, slot, user_id, units, events, unrated)
-        ON CONFLICT (account_id, slot, user_id) DO UPDATE SET
+        INSERT INTO slot_usage AS kept (account_id, recent, slot, user_id, units, events, unrated)
+        $each (account_id, recent, slot, user_id, units, events, unrated)
+        ON CONFLICT (account_id, recent, slot, user_id) DO UPDATE SET
             units = kept.units + EXCLUDED.units, events = kept.events + EXCLUDED.events, unrated = kept.unrated + EXCLUDED.unrated
         """,
-        [(account_id, *each) for each in sums],
+        [(account_id, 1, *each) for each in sums],
     )
 
 
+def add_recent_slots(session: Session, account_id: int) -> None:
+    """Add the recent quarter hours to the others, in the order of their key: what was random by event is one pass over the table.
+
+    A transaction of its own. It changes no figure, so nothing depends on when it is done: where it cannot be, for a sum
+    that no cell would hold, both parts stay as they are.
+    """
+    lock(session, account_id)
+    session.run(
+        """
+        INSERT INTO slot_usage AS kept (account_id, recent, slot, user_id, units, events, unrated)
+        SELECT account_id, 0, slot, user_id, units, events, unrated FROM slot_usage WHERE account_id = :account_id AND recent = 1
+        ON CONFLICT (account_id, recent, slot, user_id) DO UPDATE SET
+            units = kept.units + EXCLUDED.units, events = kept.events + EXCLUDED.events, unrated = kept.unrated + EXCLUDED.unrated
+        """,
+        account_id=account_id,
+    )
+    session.run("DELETE FROM slot_usage WHERE account_id = :account_id AND recent = 1", account_id=account_id)
+    session.run("UPDATE account SET revision = revision + 1 WHERE account_id = :account_id", account_id=account_id)
+
+
 def add_to_days(session: Session, account_id: int, account: LockedAccount, sums: Sequence[SlotSum]) -> None:
-    """Add sums to the users' days and the days' totals; while days are rebuilt, only to those already done."""
+    """Add sums, in the order of slots, to the users' days and the days' totals; while days are rebuilt, only to those already done."""
     zone = days.zone(account.timezone)
-    numbers = {slot: days.day_number(slot, zone) for slot in {each[0] for each in sums}}
-    by_user: dict[tuple[int, int], list[int]] = {}
-    by_day: dict[int, list[int]] = {}
-    for slot, user_id, units, events, unrated in sums:
-        day = numbers[slot]
+    of_users: dict[int, list[tuple[int, ...]]] = {}
+    of_all: list[tuple[int, ...]] = []
+    end = 0
+    while end < len(sums):
+        start, day = end, days.day_number(sums[end][0], zone)
         if account.days_end is not None and day >= account.days_end:
-            continue
-        of_user = by_user.get((user_id, day))
-        if of_user is None:
-            by_user[user_id, day] = [units, events]
-        else:
-            of_user[0] += units
-            of_user[1] += events
-        of_all = by_day.setdefault(day, [0, 0, 0])
-        of_all[0] += units
-        of_all[1] += events
-        of_all[2] += unrated
+            break
+        following_us = days.starts_at_us(days.from_number(day + 1), zone)
+        end = bisect_left(sums, following_us, start, key=lambda each: each[0] * days.SLOT_US)
+        by_user: dict[int, tuple[int, int]] = {}
+        for _, user_id, units, events, _ in sums[start:end]:
+            before = by_user.get(user_id)
+            by_user[user_id] = (before[0] + units, before[1] + events) if before else (units, events)
+        for user_id, added in by_user.items():
+            of_users.setdefault(user_id, []).append((account_id, account.zone_version, user_id, day, *added))
+        _, _, units, events, unrated = map(sum, zip(*sums[start:end], strict=True))
+        of_all.append((account_id, account.zone_version, day, units, events, unrated))
     session.many(
         """
         INSERT INTO day_usage AS kept (account_id, zone_version, user_id, day, units, events)
@@ -144,7 +169,7 @@ def add_to_days(session: Session, account_id: int, account: LockedAccount, sums:
         ON CONFLICT (account_id, zone_version, user_id, day)
         DO UPDATE SET units = kept.units + EXCLUDED.units, events = kept.events + EXCLUDED.events
         """,
-        [(account_id, account.zone_version, user_id, day, *found) for (user_id, day), found in sorted(by_user.items())],
+        list(chain.from_iterable(of_users[user_id] for user_id in sorted(of_users))),
     )
     session.many(
         """
@@ -153,7 +178,7 @@ def add_to_days(session: Session, account_id: int, account: LockedAccount, sums:
         ON CONFLICT (account_id, zone_version, day) DO UPDATE SET
             units = kept.units + EXCLUDED.units, events = kept.events + EXCLUDED.events, unrated = kept.unrated + EXCLUDED.unrated
         """,
-        [(account_id, account.zone_version, day, *found) for day, found in sorted(by_day.items())],
+        of_all,
     )
 
 
@@ -177,19 +202,14 @@ def _sort_out(batch: Batch, seen: dict[bytes, int], fresh: list[tuple[Entry, Bat
 
 def _slot_sums(fresh: Sequence[tuple[Entry, Batch]], user_ids: dict[str, int]) -> list[SlotSum]:
     """The sums of what is new, in the order of their keys."""
-    sums: dict[tuple[int, int], list[int]] = {}
+    sums: dict[tuple[int, int], tuple[int, int, int]] = {}
     slot_us = days.SLOT_US
     for entry, _ in fresh:
         event = entry.event
         place = (event.at_us // slot_us, user_ids[event.user])
-        found = sums.get(place)
-        if found is None:
-            sums[place] = [entry.units, 1, 1 - entry.rated]
-        else:
-            found[0] += entry.units
-            found[1] += 1
-            found[2] += 1 - entry.rated
-    return [(slot, user_id, units, events, unrated) for (slot, user_id), (units, events, unrated) in sorted(sums.items())]
+        units, events, unrated = sums.get(place, (0, 0, 0))
+        sums[place] = (units + entry.units, events + 1, unrated + 1 - entry.rated)
+    return [(*place, *sums[place]) for place in sorted(sums)]
 
 
 def _event_line(shelf: int, user_id: int, entry: Entry, batch: Batch) -> tuple[int | str | bytes, ...]:

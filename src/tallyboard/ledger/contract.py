@@ -23,7 +23,7 @@ class Session(Protocol):
     """One transaction: all of it is kept, or nothing. A primary key that is there already ends it with AlreadyKept."""
 
     def all(self, sql: str, **values: Value) -> list[Line]:
-        """Every line of the answer."""
+        """Every line of the answer. SumTooLarge where an engine whose integers have 64 bits cannot sum them."""
 
     def one(self, sql: str, **values: Value) -> Line | None:
         """The first line of the answer, None where there is none."""

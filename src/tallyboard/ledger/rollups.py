@@ -93,12 +93,13 @@ def reconcile(session: Session, account_id: int) -> list[Difference]:
         account_id,
         "slot",
         f"""
-        SELECT user_id, place, sum(units), sum(events), sum(unrated) FROM (
+        SELECT user_id, place, sum(units >> 32), sum(units & 4294967295), sum(events), sum(unrated) FROM (
             SELECT user_id, slot AS place, units, events, unrated FROM slot_usage WHERE account_id = :account_id
             UNION ALL
             SELECT user_id, {_SLOT}, -units, -1, rated - 1 FROM event WHERE account_id = :account_id
         ) AS both_sides GROUP BY user_id, place
-        HAVING sum(units) <> 0 OR sum(events) <> 0 OR sum(unrated) <> 0 ORDER BY 1, 2 LIMIT 100
+        HAVING sum(units >> 32) * 4294967296 + sum(units & 4294967295) <> 0 OR sum(events) <> 0 OR sum(unrated) <> 0
+        ORDER BY 1, 2 LIMIT 100
         """,
     )
     zone = zone_of(session, account_id)
@@ -144,30 +145,33 @@ def edges_text(span: DayRange, zone: ZoneInfo) -> str:
 
 
 def _compare(session: Session, account_id: int, rollup: str, statement: str, **values: int | str) -> list[Difference]:
-    return [Difference(rollup, *line) for line in session.all(statement, account_id=account_id, **values)]
+    lines = session.all(statement, account_id=account_id, **values)
+    return [Difference(rollup, user_id, place, (high << 32) + low, *counts) for user_id, place, high, low, *counts in lines]
 
 
 _DAYS_AGAINST_SLOTS = """
-    SELECT user_id, place, sum(units), sum(events), 0 FROM (
+    SELECT user_id, place, sum(units >> 32), sum(units & 4294967295), sum(events), 0 FROM (
         SELECT user_id, day AS place, units, events FROM day_usage
         WHERE account_id = :account_id AND zone_version = :zone_version
         UNION ALL
         SELECT slot_usage.user_id, edge.day, -slot_usage.units, -slot_usage.events FROM $day_edges AS edge
-        $ordered_join slot_usage ON slot_usage.account_id = :account_id
+        $ordered_join slot_usage ON slot_usage.account_id = :account_id AND slot_usage.recent IN (0, 1)
             AND slot_usage.slot >= edge.first_slot AND slot_usage.slot < edge.end_slot
-    ) AS both_sides GROUP BY user_id, place HAVING sum(units) <> 0 OR sum(events) <> 0 ORDER BY 1, 2 LIMIT 100
+    ) AS both_sides GROUP BY user_id, place
+    HAVING sum(units >> 32) * 4294967296 + sum(units & 4294967295) <> 0 OR sum(events) <> 0 ORDER BY 1, 2 LIMIT 100
 """
 
 _TOTALS_AGAINST_SLOTS = """
-    SELECT 0, place, sum(units), sum(events), sum(unrated) FROM (
+    SELECT 0, place, sum(units >> 32), sum(units & 4294967295), sum(events), sum(unrated) FROM (
         SELECT day AS place, units, events, unrated FROM day_total
         WHERE account_id = :account_id AND zone_version = :zone_version
         UNION ALL
         SELECT edge.day, -slot_usage.units, -slot_usage.events, -slot_usage.unrated FROM $day_edges AS edge
-        $ordered_join slot_usage ON slot_usage.account_id = :account_id
+        $ordered_join slot_usage ON slot_usage.account_id = :account_id AND slot_usage.recent IN (0, 1)
             AND slot_usage.slot >= edge.first_slot AND slot_usage.slot < edge.end_slot
     ) AS both_sides GROUP BY place
-    HAVING sum(units) <> 0 OR sum(events) <> 0 OR sum(unrated) <> 0 ORDER BY 2 LIMIT 100
+    HAVING sum(units >> 32) * 4294967296 + sum(units & 4294967295) <> 0 OR sum(events) <> 0 OR sum(unrated) <> 0
+    ORDER BY 2 LIMIT 100
 """
 
 
@@ -192,7 +196,7 @@ def _rebuild(session: Session, account_id: int, zone: Zone, day: date) -> None:
         """
         INSERT INTO day_usage (account_id, zone_version, user_id, day, units, events)
         SELECT :account_id, :version, user_id, :day, sum(units), sum(events) FROM slot_usage
-        WHERE account_id = :account_id AND slot >= :first_slot AND slot < :end_slot GROUP BY user_id
+        WHERE account_id = :account_id AND recent IN (0, 1) AND slot >= :first_slot AND slot < :end_slot GROUP BY user_id
         """,
         **interval,
     )
@@ -200,7 +204,7 @@ def _rebuild(session: Session, account_id: int, zone: Zone, day: date) -> None:
         """
         INSERT INTO day_total (account_id, zone_version, day, units, events, unrated)
         SELECT :account_id, :version, :day, sum(units), sum(events), sum(unrated) FROM slot_usage
-        WHERE account_id = :account_id AND slot >= :first_slot AND slot < :end_slot HAVING count(*) > 0
+        WHERE account_id = :account_id AND recent IN (0, 1) AND slot >= :first_slot AND slot < :end_slot HAVING count(*) > 0
         """,
         **interval,
     )

@@ -34,9 +34,9 @@ class SeenFilter:
 
     def add(self, shelf: int, keys: Sequence[bytes]) -> None:
         """Note that a shelf holds these keys."""
-        row, mark, last = self.row(shelf), 1 << shelf % SHELVES_A_ROW, _PLACES - 1
-        for quarter in quarters(keys):
-            row[quarter & last] |= mark
+        row, mark = self.row(shelf), 1 << shelf % SHELVES_A_ROW
+        for place in places(keys):
+            row[place] |= mark
         self.put(shelf, row)
 
     def row(self, shelf: int) -> bytearray:
@@ -48,11 +48,11 @@ class SeenFilter:
         self._bits[self._byte_of(shelf) :: SHELVES_A_ROW] = row
 
     def possible(self, keys: Sequence[bytes], places: Sequence[int]) -> Iterator[tuple[bytes, list[int]]]:
-        """The keys that any of the shelves may hold, each with those shelves. `places` are the keys' quarters."""
-        words, last = self._words, _PLACES - 1
+        """The keys that any of the shelves may hold, each with those shelves. `places` are the keys'."""
+        words = self._words
         for key, one, two, three, four in zip(keys, places[0::4], places[1::4], places[2::4], places[3::4], strict=True):
-            mask = words[one & last] & words[two & last]
-            if mask and (mask := mask & words[three & last] & words[four & last]):
+            mask = words[one] & words[two]
+            if mask and (mask := mask & words[three] & words[four]):
                 yield key, self._shelves(mask)
 
     def _byte_of(self, shelf: int) -> int:
@@ -73,10 +73,10 @@ class Seen:
     def find_on_full(self, session: Session, account_id: int, shelf: int, keys: Sequence[bytes]) -> dict[bytes, int]:
         """The keys that are on a full shelf, before the open one; each with the digest of what it said."""
         filters = self._of_account(session, account_id, shelf)
-        places = quarters(keys) if filters else ()
+        of_keys = places(keys) if filters else ()
         candidates: dict[int, list[bytes]] = {}
         for held in filters:
-            for key, shelves in held.possible(keys, places):
+            for key, shelves in held.possible(keys, of_keys):
                 for older in shelves:
                     candidates.setdefault(older, []).append(key)
         found: dict[bytes, int] = {}
@@ -127,9 +127,14 @@ def find_on(session: Session, account_id: int, shelf: int, keys: Sequence[bytes]
     return dict(lines)
 
 
-def quarters(keys: Sequence[bytes]) -> tuple[int, ...]:
-    """Four numbers for each key. A key is a digest, so they are independent; their lowest bits say where its bits are."""
-    return unpack(f"<{4 * len(keys)}I", b"".join(keys))
+def places(keys: Sequence[bytes]) -> tuple[int, ...]:
+    """Where a filter has the bits of keys: four places for each key, the lowest bits of its quarters. A key is a digest, so they are independent.
+
+    All quarters are cut off at once, as one large number.
+    """
+    joined = b"".join(keys)
+    lowest = int.from_bytes((_PLACES - 1).to_bytes(4, "little") * (len(joined) // 4), "little")
+    return unpack(f"<{len(joined) // 4}I", (int.from_bytes(joined, "little") & lowest).to_bytes(len(joined), "little"))
 
 
 def _read(session: Session, account_id: int, filters: list[SeenFilter]) -> None:

@@ -16,7 +16,7 @@ from queue import Empty, LifoQueue
 
 from msgspec import Struct
 
-from tallyboard.errors import AlreadyKept, CellFull, Migrating, Unavailable
+from tallyboard.errors import AlreadyKept, CellFull, Migrating, SumTooLarge, Unavailable
 from tallyboard.ledger.contract import CELL_FULL, Line, Value
 
 FILE_NAME = "tallyboard.db"
@@ -58,8 +58,13 @@ class SqliteSession:
         self._connection = connection
 
     def all(self, sql: str, **values: Value) -> list[Line]:
-        """Every line of the answer."""
-        return self._connection.execute(dialect(sql), values).fetchall()
+        """Every line of the answer. SumTooLarge where an integer sum leaves 64 bits, if only on the way."""
+        try:
+            return self._connection.execute(dialect(sql), values).fetchall()
+        except sqlite3.OperationalError as error:
+            if str(error) == "integer overflow":
+                raise SumTooLarge("a sum does not fit 64 bits") from error
+            raise
 
     def one(self, sql: str, **values: Value) -> Line | None:
         """The first line of the answer."""
@@ -201,6 +206,10 @@ class SqliteEngine:
                     connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
                 elif size > CHECKPOINT_BYTES:
                     connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+                    # What was written meanwhile is little. Without it the log would never be done with and grow on and on;
+                    # begun anew it is written over, which is twice as fast: it has its place on disk and in memory.
+                    with self._write_lock:
+                        connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
             except (OSError, sqlite3.Error):
                 continue  # Tried again in a second; what is acknowledged is safe in the log meanwhile.
         connection.close()

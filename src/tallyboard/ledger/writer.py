@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from contextlib import AbstractContextManager
+from functools import partial
 from itertools import groupby
 from queue import SimpleQueue
 from typing import Any
@@ -19,7 +20,7 @@ from typing import Any
 from msgspec import Struct
 
 from tallyboard.errors import AlreadyKept, Interrupted, Overloaded, Unavailable
-from tallyboard.ledger.append import Appender
+from tallyboard.ledger.append import Appender, add_recent_slots
 from tallyboard.ledger.contract import Batch, Engine, Outcome, Result, Session
 
 GROUP_ITEMS_MAX = 256
@@ -184,6 +185,11 @@ class Writer:
             return
         for item, result in zip(items, results, strict=True):
             item.future.set_result(result)
+        if self._appender.shelf_closed:
+            self._appender.shelf_closed = False
+            account_id = items[0].account_id
+            work = partial(add_recent_slots, account_id=account_id)
+            self._do(_Waiting(account_id, None, None, work, Future(), time.monotonic()))  # Where it fails nobody need hear of it.
 
     def _once_or_again(self, items: list[_Waiting]) -> list[Any]:
         """What was interrupted is tried again: had it been kept after all, its events are found there and count once."""

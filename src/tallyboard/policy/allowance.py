@@ -108,7 +108,7 @@ _USED_BY_DAY = """
 _USED_BY_SLOT = """
     SELECT 'used' AS kind, app_user.key, sum(slot_usage.units >> 32), sum(slot_usage.units & 4294967295), 0 FROM app_user
     $ordered_join $day_edges AS edge ON edge.day >= 0
-    $ordered_join slot_usage ON slot_usage.account_id = :account_id
+    $ordered_join slot_usage ON slot_usage.account_id = :account_id AND slot_usage.recent IN (0, 1)
         AND slot_usage.slot = edge.first_slot AND slot_usage.user_id = app_user.user_id
     WHERE app_user.account_id = :account_id AND app_user.key IN $keys
     GROUP BY app_user.key

@@ -3,7 +3,7 @@
 Three reads in one snapshot: every user's sum, each day's total, and the days of the users shown. They
 go to the day table of the account's zone, or to the slots for another zone or while days are rebuilt:
 the lines are the same (law 5). SQL sums the upper and lower half of amounts apart, so that no sum can
-overflow 64 bits; Python puts them together.
+overflow 64 bits; Python puts them together. Where many sums are made, that is done only if one did overflow.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,7 +15,7 @@ from msgspec import Struct
 
 from tallyboard import days
 from tallyboard.days import DayRange
-from tallyboard.errors import Invalid, NotFound
+from tallyboard.errors import Invalid, NotFound, SumTooLarge
 from tallyboard.ledger.contract import Session
 from tallyboard.ledger.rollups import Zone, edges_text, zone_of
 from tallyboard.usage.report import DayUsage, Others, Report, UserUsage
@@ -79,21 +79,16 @@ class Source:
     def user_sums(self, span: DayRange) -> Sums:
         """The sums of every user with an event in the range."""
         if self._from_days:
-            lines = self._session.all(
-                """
-                SELECT app_user.user_id, sum(units >> 32), sum(units & 4294967295) FROM app_user
-                $ordered_join day_usage ON day_usage.account_id = :account_id AND zone_version = :version
-                    AND day_usage.user_id = app_user.user_id AND day BETWEEN :first AND :last
-                WHERE app_user.account_id = :account_id
-                GROUP BY app_user.user_id
-                """,
-                **self._range(span),
-            )
+            try:
+                return Sums(dict(self._session.all("SELECT app_user.user_id, sum(units)" + _DAYS_BY_USER, **self._range(span))))
+            except SumTooLarge:
+                halves = "SELECT app_user.user_id, sum(units >> 32), sum(units & 4294967295)" + _DAYS_BY_USER
+                lines = self._session.all(halves, **self._range(span))
         else:
             lines = self._session.all(
                 """
                 SELECT user_id, sum(units >> 32), sum(units & 4294967295) FROM slot_usage
-                WHERE account_id = :account_id AND slot >= :first_slot AND slot < :end_slot GROUP BY user_id
+                WHERE account_id = :account_id AND recent IN (0, 1) AND slot >= :first_slot AND slot < :end_slot GROUP BY user_id
                 """,
                 **self._slots(span),
             )
@@ -113,7 +108,7 @@ class Source:
             lines = self._session.all(
                 """
                 SELECT edge.day, sum(slot_usage.units >> 32), sum(slot_usage.units & 4294967295) FROM $day_edges AS edge
-                $ordered_join slot_usage ON slot_usage.account_id = :account_id
+                $ordered_join slot_usage ON slot_usage.account_id = :account_id AND slot_usage.recent IN (0, 1)
                     AND slot_usage.slot >= edge.first_slot AND slot_usage.slot < edge.end_slot
                 WHERE slot_usage.slot >= :first_slot AND slot_usage.slot < :end_slot
                 GROUP BY edge.day
@@ -137,7 +132,7 @@ class Source:
             line = self._session.one(
                 """
                 SELECT coalesce(sum(unrated), 0) FROM slot_usage
-                WHERE account_id = :account_id AND slot >= :first_slot AND slot < :end_slot
+                WHERE account_id = :account_id AND recent IN (0, 1) AND slot >= :first_slot AND slot < :end_slot
                 """,
                 **self._slots(span),
             )
@@ -145,36 +140,35 @@ class Source:
 
     def user_days(self, span: DayRange, user_ids: Sequence[int]) -> dict[int, list[int]]:
         """Units of each day of the range by user; users without an event in it are left out."""
-        first = days.to_number(span.first)
+        first, length = days.to_number(span.first), len(span)
         by_user: dict[int, list[int]] = {}
         for user_id, day, units in self.days_of(span, user_ids):
-            by_user.setdefault(user_id, [0] * len(span))[day - first] = units
+            by_user.setdefault(user_id, [0] * length)[day - first] = units
         return by_user
 
     def days_of(self, span: DayRange, user_ids: Sequence[int]) -> list[UserDay]:
         """The days of the range on which those users have an event."""
         if self._from_days:
-            lines = self._session.among(
+            return self._session.among(
                 """
-                SELECT user_id, day, units >> 32, units & 4294967295 FROM day_usage
+                SELECT user_id, day, units FROM day_usage
                 WHERE account_id = :account_id AND zone_version = :version AND user_id IN $keys AND day BETWEEN :first AND :last
                 """,
                 user_ids,
                 **self._range(span),
             )
-        else:
-            lines = self._session.among(
-                """
-                SELECT slot_usage.user_id, edge.day, sum(slot_usage.units >> 32), sum(slot_usage.units & 4294967295) FROM $day_edges AS edge
-                $ordered_join slot_usage ON slot_usage.account_id = :account_id
-                    AND slot_usage.slot >= edge.first_slot AND slot_usage.slot < edge.end_slot
-                WHERE slot_usage.slot >= :first_slot AND slot_usage.slot < :end_slot AND slot_usage.user_id IN $keys
-                GROUP BY slot_usage.user_id, edge.day
-                """,
-                user_ids,
-                **self._slots(span),
-                edges=edges_text(span, self.zone),
-            )
+        lines = self._session.among(
+            """
+            SELECT slot_usage.user_id, edge.day, sum(slot_usage.units >> 32), sum(slot_usage.units & 4294967295) FROM $day_edges AS edge
+            $ordered_join slot_usage ON slot_usage.account_id = :account_id AND slot_usage.recent IN (0, 1)
+                AND slot_usage.slot >= edge.first_slot AND slot_usage.slot < edge.end_slot
+            WHERE slot_usage.slot >= :first_slot AND slot_usage.slot < :end_slot AND slot_usage.user_id IN $keys
+            GROUP BY slot_usage.user_id, edge.day
+            """,
+            user_ids,
+            **self._slots(span),
+            edges=edges_text(span, self.zone),
+        )
         return [(user_id, day, (high << 32) + low) for user_id, day, high, low in lines]
 
     def days_reaching(self, span: DayRange, units: int) -> list[UserDay]:
@@ -191,7 +185,7 @@ class Source:
         lines = self._session.all(
             """
             SELECT slot_usage.user_id, edge.day, sum(slot_usage.units >> 32), sum(slot_usage.units & 4294967295) FROM $day_edges AS edge
-            $ordered_join slot_usage ON slot_usage.account_id = :account_id
+            $ordered_join slot_usage ON slot_usage.account_id = :account_id AND slot_usage.recent IN (0, 1)
                 AND slot_usage.slot >= edge.first_slot AND slot_usage.slot < edge.end_slot
             WHERE slot_usage.slot >= :first_slot AND slot_usage.slot < :end_slot
             GROUP BY slot_usage.user_id, edge.day
@@ -222,6 +216,15 @@ class Source:
     def _slots(self, span: DayRange) -> dict[str, int]:
         edges = days.bounds(span, self.zone)
         return {"account_id": self._account_id, "first_slot": edges[0], "end_slot": edges[-1]}
+
+
+_DAYS_BY_USER = """
+    FROM app_user
+    $ordered_join day_usage ON day_usage.account_id = :account_id AND zone_version = :version
+        AND day_usage.user_id = app_user.user_id AND day BETWEEN :first AND :last
+    WHERE app_user.account_id = :account_id
+    GROUP BY app_user.user_id
+"""
 
 
 def answer(session: Session, account_id: int, question: Question, now_us: int) -> Report:
