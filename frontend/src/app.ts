@@ -3,6 +3,7 @@ import "htmx.org";
 import { startHighlight } from "./highlight";
 import { startKeyboard } from "./keyboard";
 import { startLive } from "./live";
+import { startPolicy } from "./policy";
 import { startTooltip } from "./tooltip";
 import { startVisits } from "./visit";
 
@@ -11,3 +12,4 @@ startHighlight();
 startTooltip();
 startKeyboard();
 startLive();
+startPolicy();

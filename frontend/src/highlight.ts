@@ -20,7 +20,7 @@ export function startHighlight(): void {
 function follow(event: Event): void {
   clearTimeout(waiting);
   const slice = near(event, ".bar i");
-  const owner = slice ?? near(event, ".legend li > *") ?? near<HTMLTableRowElement>(event, "tbody tr");
+  const owner = slice ?? near(event, ".legend li > *") ?? near<HTMLTableRowElement>(event, ".users tbody tr");
   // A pointer that crosses a thin slice means the one behind it.
   if (slice && slice.offsetHeight < THIN_PX) waiting = setTimeout(() => light(slice), DWELL_MS);
   else light(owner ?? undefined);

@@ -43,6 +43,7 @@ function step(event: KeyboardEvent): void {
 }
 
 function escape(event: KeyboardEvent): void {
+  if (one("dialog[open]")) return;
   const field = one<HTMLInputElement>("#search");
   if (field?.value) {
     event.preventDefault();
@@ -61,7 +62,7 @@ function search(event: KeyboardEvent): void {
 
 /** Space selects a user as Enter does. */
 function press(event: KeyboardEvent): void {
-  const link = near(event, "tbody a, .legend a, .chip");
+  const link = near(event, ".users tbody a, .legend a, .chip");
   if (!link) return;
   event.preventDefault();
   link.click();
@@ -69,7 +70,7 @@ function press(event: KeyboardEvent): void {
 
 /** The whole row is its link, but for selecting text. */
 function openRow(event: MouseEvent): void {
-  const row = near(event, "tbody tr");
+  const row = near(event, ".users tbody tr");
   if (!row || near(event, "a") || getSelection()?.toString()) return;
   const { ctrlKey, metaKey, shiftKey } = event;
   one("a", row)?.dispatchEvent(new MouseEvent("click", { bubbles: true, cancelable: true, ctrlKey, metaKey, shiftKey }));

@@ -68,6 +68,14 @@ def zone(name: str) -> ZoneInfo:
         raise ValueError(f"{name!r} is not an IANA timezone such as Europe/Berlin") from None
 
 
+def find_zone(text: str) -> ZoneInfo:
+    """The zone that somebody wrote, whatever the case, with spaces or underscores: `america/new york`; ValueError where there is none."""
+    wanted = text.strip().replace(" ", "_")
+    if wanted in zone_names():
+        return zone(wanted)
+    return zone(next((name for name in sorted(zone_names()) if name.casefold() == wanted.casefold()), text.strip()))
+
+
 @lru_cache(maxsize=1)
 def zone_names() -> frozenset[str]:
     """Every IANA zone known here."""
@@ -130,6 +138,25 @@ def instant_us(moment: datetime) -> int:
 def instant(us: int) -> datetime:
     """Microseconds since 1970 as a UTC datetime."""
     return _EPOCH + timedelta(microseconds=us)
+
+
+def local_text(us: int, in_zone: ZoneInfo) -> str:
+    """An instant on a zone's clock, to the minute, as forms carry it: `2026-11-22T09:00`."""
+    return instant(us).astimezone(in_zone).replace(tzinfo=None).isoformat(timespec="minutes")
+
+
+def local_us(text: str, in_zone: ZoneInfo) -> int:
+    """An instant from a day and time on a zone's clock, or from a day alone, which means its beginning. ValueError where it is neither.
+
+    Of a time that the clock shows twice it is the first.
+    """
+    text = text.strip()
+    if len(text) == len("2026-11-22"):
+        return starts_at_us(date.fromisoformat(text), in_zone)
+    local = datetime.fromisoformat(text)
+    if local.tzinfo is not None:
+        raise ValueError("a time on the account's clock names no zone")
+    return instant_us(local.replace(tzinfo=in_zone))
 
 
 def instant_text(us: int) -> str:

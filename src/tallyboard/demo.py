@@ -39,6 +39,31 @@ _MODELS = ("gpt-5-mini", "claude-sonnet-5", "gemini-3-flash", "gpt-5")
 _PLAIN = str.maketrans("áéíóúñöşığüç", "aeiounosiguc")
 
 
+class Limit(Struct, frozen=True):
+    """A limit that somebody set so many days ago: of the persona with a rank, or the default where that is None."""
+
+    days_ago: int
+    actor: str
+    credits: str
+    rank: int | None = None
+    reason: str = ""
+    expires_in_days: int | None = None
+
+
+_MARA, _OLE = "mara.lindqvist@northwind.example", "ole.hansen@northwind.example"
+LIMITS = (
+    Limit(41, _MARA, "1000"),
+    Limit(40, _MARA, "2500", 0, "Migrates the archive until the end of the quarter", 60),
+    Limit(33, _OLE, "unlimited", 9, "Nightly summaries must not stop"),
+    Limit(26, _MARA, "600"),
+    Limit(19, _OLE, "1200", 1, "Pilot of the support desk", 14),
+    Limit(11, _MARA, "300", 4, "After the runaway script of last week"),
+    Limit(6, _OLE, "900", 2, "Quarterly report"),
+    Limit(2, _MARA, "500"),
+)
+"""In the order they were set. A few users come near the default, one or two over it."""
+
+
 class Persona(Struct, frozen=True):
     """A made-up user: conversations on a typical weekday, how often active, whether at work on weekends too."""
 
@@ -81,6 +106,13 @@ def history(now_us: int, seed: int = SEED) -> Iterator[CloudEvent]:
         for rank, persona in enumerate(everybody):
             excess = 26.0 if day == runaway and rank == 4 else 1.0
             yield from _day_of(random, persona, day, mood, excess, zone, now_us)
+
+
+def set_at_us(limit: Limit, now_us: int) -> int:
+    """When a limit was set: during that day's working hours."""
+    zone = ZoneInfo(TIMEZONE)
+    day = days.today(now_us, zone) - timedelta(days=limit.days_ago)
+    return days.starts_at_us(day, zone) + (9 * 60 + limit.days_ago * 37 % 480) * 60_000_000
 
 
 def trickle(random: Random, everybody: list[Persona], number: int, at_us: int) -> CloudEvent:

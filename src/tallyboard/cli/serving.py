@@ -22,6 +22,9 @@ from tallyboard.intake.cloudevents import CloudEvent
 from tallyboard.ledger import rollups
 from tallyboard.ledger.contract import Batch
 from tallyboard.people import accounts, directory, members
+from tallyboard.policy import history, overrides, policy
+from tallyboard.policy.limits import parse_limit
+from tallyboard.policy.overrides import Wanted
 
 Port = Annotated[int | None, typer.Option(help="The port to listen on. [default: 8321]", show_default=False)]
 Host = Annotated[str | None, typer.Option(help="The address to listen on. [default: 127.0.0.1]", show_default=False)]
@@ -29,6 +32,7 @@ Host = Annotated[str | None, typer.Option(help="The address to listen on. [defau
 DEMO_PORT_TRIES = 50
 TRICKLE_SECONDS = 2.0
 _BATCH = 5_000
+_DAY_US = 86_400_000_000
 
 
 def serve(port: Port = None, host: Host = None, data: Data = None) -> None:
@@ -101,6 +105,7 @@ def _fill(app: App) -> None:
         accounts.change(session, ACCOUNT_ID, ACTOR, now_us, name=demo.ACCOUNT, timezone=demo.TIMEZONE)
         for persona in demo.personas(Random(demo.SEED)):
             directory.name_user(session, ACCOUNT_ID, persona.user)
+    _set_limits(app, now_us)
     while app.rebuild_days(ACCOUNT_ID).result():
         pass
     events = demo.history(now_us)
@@ -110,6 +115,22 @@ def _fill(app: App) -> None:
         while part := list(islice(events, _BATCH)):
             _send(app, part, now_us)
             progress.advance(task)
+
+
+def _set_limits(app: App, now_us: int) -> None:
+    """Limits with a history, where nobody has set any yet."""
+    everybody = demo.personas(Random(demo.SEED))
+    with app.ledger.writing() as session:
+        if any(each.action != "account.changed" for each in history.changes(session, ACCOUNT_ID)):
+            return
+        for limit in demo.LIMITS:
+            at_us, units = demo.set_at_us(limit, now_us), parse_limit(limit.credits)
+            if limit.rank is None:
+                policy.change(session, ACCOUNT_ID, limit.actor, at_us, default_units=units, timezone=demo.TIMEZONE)
+            else:
+                expires_us = at_us + limit.expires_in_days * _DAY_US if limit.expires_in_days else None
+                wanted = Wanted(everybody[limit.rank].user.user, units, limit.reason, expires_us)
+                overrides.put(session, ACCOUNT_ID, [wanted], limit.actor, at_us)
 
 
 def _trickle(app: App, ending: threading.Event) -> None:

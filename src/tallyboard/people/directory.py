@@ -1,6 +1,7 @@
 """The directory of users: who they are beside their key. Any user with usage is in it; a name may come first."""
 
 import re
+from collections.abc import Sequence
 
 from msgspec import Struct
 
@@ -49,6 +50,34 @@ def name_user(session: Session, account_id: int, user: User) -> None:
             name=user.name,
         )
         session.run("UPDATE account SET user_count = user_count + 1 WHERE account_id = :account_id", account_id=account_id)
+
+
+def of(session: Session, account_id: int, keys: Sequence[str]) -> dict[str, User]:
+    """The users with these different keys; a key never seen is left out."""
+    lines = session.among(
+        "SELECT key, email, name FROM app_user WHERE account_id = :account_id AND key IN $point_keys", keys, account_id=account_id
+    )
+    return {line[0]: User(*line) for line in lines}
+
+
+def meant(session: Session, account_id: int, texts: Sequence[str]) -> dict[str, User]:
+    """Whom each of some different texts means: the user with that key, else the only one with that email. Others are left out."""
+    lines = session.among(
+        """
+        SELECT key, email, name FROM app_user WHERE account_id = :account_id AND email IN $keys
+        UNION ALL
+        SELECT key, email, name FROM app_user WHERE account_id = :account_id AND key IN $keys
+        """,
+        texts,
+        account_id=account_id,
+    )
+    found = {User(*line) for line in lines}
+    by_email: dict[str, list[User]] = {}
+    for user in found:
+        by_email.setdefault(user.email or "", []).append(user)
+    only = {email: users[0] for email, users in by_email.items() if len(users) == 1}
+    named = {**only, **{user.user: user for user in found}}
+    return {text: named[text] for text in texts if text in named}
 
 
 def find(session: Session, account_id: int, search: str = "", after: str = "") -> list[User]:

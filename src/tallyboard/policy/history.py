@@ -29,17 +29,18 @@ class Applied(Struct, frozen=True):
     origin: Origin
 
 
-def changes(session: Session, account_id: int, before: int | None = None) -> list[Change]:
-    """Up to 50 changes, newest first, from before a number on."""
+def changes(session: Session, account_id: int, before: int | None = None, most: int = PAGE_CHANGES_MAX) -> list[Change]:
+    """Up to `most` changes, newest first, from before a number on."""
     lines = session.all(
         """
         SELECT audit_id, at_us, actor, action, detail FROM audit
         WHERE account_id = :account_id AND action IN ('policy.changed', 'account.changed', 'override.set', 'override.removed', 'override.expired')
             AND audit_id < :before
-        ORDER BY audit_id DESC LIMIT 50
+        ORDER BY audit_id DESC LIMIT :most
         """,
         account_id=account_id,
         before=before or 1 << 62,
+        most=most,
     )
     return [Change(audit_id, at_us, actor, action, _detail.decode(detail)) for audit_id, at_us, actor, action, detail in lines]
 

@@ -121,6 +121,19 @@ def outstanding(session: Session, account_id: int, now_us: int, limit: int = 100
     return [_read(line) for line in lines]
 
 
+def total(session: Session, account_id: int, now_us: int) -> tuple[int, int]:
+    """How many holds are outstanding, and the units of all together."""
+    count, high, low = session.one(
+        """
+        SELECT count(*), coalesce(sum(units >> 32), 0), coalesce(sum(units & 4294967295), 0) FROM hold
+        WHERE account_id = :account_id AND ended_us IS NULL AND expires_us > :now_us
+        """,
+        account_id=account_id,
+        now_us=now_us,
+    ) or (0, 0, 0)
+    return int(count), (int(high) << 32) + int(low)
+
+
 def expire(session: Session, account_id: int, now_us: int) -> int:
     """Note that holds have expired; how many."""
     return session.run(

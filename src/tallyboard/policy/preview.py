@@ -46,8 +46,8 @@ class Preview(Struct, frozen=True):
     who: tuple[PausedUser, ...]
 
 
-def preview(session: Session, account_id: int, default_units: int | None, now_us: int) -> Preview:
-    """What a default limit would have done in the last 30 account days, today included."""
+def preview(session: Session, account_id: int, default_units: int | None, now_us: int, skip: int = 0) -> Preview:
+    """What a default limit would have done in the last 30 account days, today included; `who` begins after the first `skip`."""
     source = Source(session, account_id, zone_of(session, account_id), None)
     span = days.window(DAYS, days.today(now_us, source.zone))
     found = reached(session, account_id, source, span, default_units, overrides.in_force(session, account_id, now_us))
@@ -62,7 +62,7 @@ def preview(session: Session, account_id: int, default_units: int | None, now_us
         all_users=all_users,
         all_user_days=all_user_days,
         by_day=tuple((day, by_day[days.to_number(day)]) for day in span.days()),
-        who=_who(session, account_id, by_user),
+        who=_who(session, account_id, by_user, skip),
     )
 
 
@@ -76,9 +76,9 @@ def reached(
     return found + [line for line in source.days_of(span, limited) if line[2] >= (limits[line[0]] or 0)]
 
 
-def _who(session: Session, account_id: int, by_user: dict[int, list[UserDay]]) -> tuple[PausedUser, ...]:
-    """Those paused most often, then by key: named are all who may be among the first 200."""
-    counts = sorted((len(lines) for lines in by_user.values()), reverse=True)[:WHO_MAX]
+def _who(session: Session, account_id: int, by_user: dict[int, list[UserDay]], skip: int) -> tuple[PausedUser, ...]:
+    """Those paused most often, then by key: named are all who may be among the 200 after the skipped."""
+    counts = sorted((len(lines) for lines in by_user.values()), reverse=True)[: skip + WHO_MAX]
     named = users_by_id(session, account_id, [user_id for user_id, lines in by_user.items() if counts and len(lines) >= counts[-1]])
     paused = [
         PausedUser(
@@ -90,4 +90,4 @@ def _who(session: Session, account_id: int, by_user: dict[int, list[UserDay]]) -
         )
         for each in named
     ]
-    return tuple(sorted(paused, key=lambda one: (-len(one.days), one.user))[:WHO_MAX])
+    return tuple(sorted(paused, key=lambda one: (-len(one.days), one.user))[skip : skip + WHO_MAX])

@@ -15,7 +15,7 @@ from tallyboard.web import metrics, problems, security
 from tallyboard.web.api import operations, policy, usage, users
 from tallyboard.web.lane import with_lane
 from tallyboard.web.live import Streams
-from tallyboard.web.pages import render, routes
+from tallyboard.web.pages import policy_routes, render, routes
 
 ROUTES = [
     routes.get_root,
@@ -23,6 +23,12 @@ ROUTES = [
     routes.post_sign_out,
     routes.get_usage_page,
     routes.get_usage_csv,
+    policy_routes.get_policy_page,
+    policy_routes.post_policy_page,
+    policy_routes.post_override,
+    policy_routes.post_overrides,
+    policy_routes.post_removal,
+    policy_routes.post_release,
     usage.get_usage,
     usage.get_stream,
     users.get_users,
@@ -39,7 +45,7 @@ ROUTES = [
     operations.get_readiness,
     operations.get_metrics,
 ]
-_PAGE_PREFIXES = ("/usage", "/sign-")
+_PAGE_PREFIXES = ("/usage", "/policy", "/sign-")
 
 
 def create(app: App) -> ASGIApp:

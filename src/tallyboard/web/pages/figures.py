@@ -108,6 +108,22 @@ def clock(at_us: int, in_zone: ZoneInfo, today: date) -> str:
     return time if local.date() == today else f"{weekday_date(local.date())}, {time}"
 
 
+def moment(at_us: int, in_zone: ZoneInfo) -> str:
+    """An instant with its date: `Wed, 25 Nov 2026 00:00`."""
+    local = instant(at_us).astimezone(in_zone)
+    return f"{full_date(local.date())} {local:%H:%M}"
+
+
+def span(seconds: int) -> str:
+    """A length of time in two of its parts: `3 d 4 h`, `5 h 12 min`, `12 min`, `40 s`."""
+    days, hours, minutes = seconds // 86_400, seconds % 86_400 // 3600, seconds % 3600 // 60
+    if days:
+        return f"{days} d {hours} h"
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min" if minutes else f"{max(seconds, 0)} s"
+
+
 def zone_name(timezone: str) -> str:
     """A zone as it is written for people: `America/New York`."""
     return timezone.replace("_", " ")

@@ -3,8 +3,8 @@
 from datetime import date
 from typing import Annotated
 
-from litestar import MediaType, Request, Response, get, post
-from litestar.datastructures import Cookie, State
+from litestar import Response, get, post
+from litestar.datastructures import Cookie
 from litestar.enums import RequestEncodingType
 from litestar.params import Body
 from litestar.response import Stream
@@ -14,7 +14,7 @@ from tallyboard.app import App
 from tallyboard.ledger.contract import Session
 from tallyboard.ledger.rollups import zone_of
 from tallyboard.people import accounts, members
-from tallyboard.people.members import SESSION_DAYS, Member
+from tallyboard.people.members import SESSION_DAYS
 from tallyboard.policy.reach import Reach, reach
 from tallyboard.usage import export, overview, palette
 from tallyboard.usage.overview import Overview, View
@@ -22,19 +22,17 @@ from tallyboard.usage.question import Question, answer
 from tallyboard.web import security
 from tallyboard.web.api.usage import CACHE, etag
 from tallyboard.web.pages import render, usage
+from tallyboard.web.pages.frame import Ask, administrator, layout, page, redirect
 from tallyboard.web.problems import Problem
 
 USER_CHARACTERS_MAX = 256
 AXIS_DIGITS_MAX = 30
-_NAVIGATION = (("/usage", "Credit Usage", "chart"),)
-
-Ask = Request[None, None, State]
 
 
 @get("/", include_in_schema=False)
 async def get_root() -> Response[bytes]:
     """There is no page here; the usage is next door."""
-    return _redirect("/usage")
+    return redirect("/usage")
 
 
 @get("/sign-in", sync_to_thread=True, include_in_schema=False)
@@ -42,12 +40,12 @@ def get_sign_in(request: Ask, token: str | None = None) -> Response[bytes]:
     """With a one-time token: sign in. Without: say how to get one."""
     app: App = request.app.state.app
     if token is None:
-        return _page(render.html("sign_in.html", problem=None))
+        return page(render.html("sign_in.html", problem=None))
     now_us = clock.now_us()
     secret = app.ledger.change(lambda session: members.sign_in(session, token, now_us)).result()
     if secret is None:
         problem = f"This sign-in link has been used or is older than {members.LINK_MINUTES} minutes."
-        return _page(render.html("sign_in.html", problem=problem), status=403)
+        return page(render.html("sign_in.html", problem=problem), status=403)
     cookie = Cookie(
         key=security.cookie_name(app),
         value=secret,
@@ -57,7 +55,7 @@ def get_sign_in(request: Ask, token: str | None = None) -> Response[bytes]:
         secure=app.settings.secure,
         samesite="lax",
     )
-    return _redirect("/usage", cookie)
+    return redirect("/usage", cookie)
 
 
 @post("/sign-out", sync_to_thread=True, include_in_schema=False, status_code=303)
@@ -69,7 +67,7 @@ def post_sign_out(request: Ask, data: Annotated[dict[str, str], Body(media_type=
     security.check_form(secret, str(data.get("_csrf_token", "")))
     app.ledger.change(lambda session: members.sign_out(session, secret)).result()
     gone = Cookie(key=name, value="", path="/", max_age=0, httponly=True, secure=app.settings.secure, samesite="lax")
-    return _redirect("/sign-in", gone)
+    return redirect("/sign-in", gone)
 
 
 @get("/usage", sync_to_thread=True, include_in_schema=False)
@@ -77,9 +75,9 @@ def get_usage_page(request: Ask, window: str = "", day: str = "", user: str = ""
     """Credit Usage: every state of it has a URL."""
     app: App = request.app.state.app
     now_us = clock.now_us()
-    member = _administrator(request, now_us)
+    member = administrator(request, now_us)
     if member is None:
-        return _redirect("/sign-in")
+        return redirect("/sign-in")
     with app.ledger.reading() as session:
         current = accounts.state(session, member.account_id, now_us)
     tag = etag(current, member, render.assets(), window, day, user, q, axis)
@@ -90,11 +88,11 @@ def get_usage_page(request: Ask, window: str = "", day: str = "", user: str = ""
     floor = int(axis) if axis.isascii() and axis.isdecimal() and len(axis) <= AXIS_DIGITS_MAX else 0
     content = render.html(
         "usage.html",
-        **_layout(request, member, shown.report.account, "/usage"),
+        **layout(request, member, shown.report.account, "/usage"),
         **usage.context(shown, axis_floor_units=floor, reach=reached),
         state=current,
     )
-    return _page(content, headers=headers)
+    return page(content, headers=headers)
 
 
 @get("/usage.csv", sync_to_thread=True, include_in_schema=False)
@@ -102,9 +100,9 @@ def get_usage_csv(request: Ask, window: str = "", day: str = "", user: str = "")
     """All users of what the page shows, to the unit."""
     app: App = request.app.state.app
     now_us = clock.now_us()
-    member = _administrator(request, now_us)
+    member = administrator(request, now_us)
     if member is None:
-        return _redirect("/sign-in")
+        return redirect("/sign-in")
     view = _view(window, day, user, "")
     with app.ledger.reading() as session:
         span = days.window(view.window, days.today(now_us, zone_of(session, member.account_id).info))
@@ -154,14 +152,6 @@ def _reach(session: Session, account_id: int, shown: Overview, now_us: int) -> R
     return reach(session, account_id, sorted(users), shown.view.day or shown.today, now_us)
 
 
-def _administrator(request: Ask, now_us: int) -> Member | None:
-    app: App = request.app.state.app
-    member = security.member(app, request.cookies.get(security.cookie_name(app)), now_us)
-    if member is not None:
-        security.check_administrator(member)
-    return member
-
-
 def _view(window: str, day: str, user: str, search: str) -> View:
     """The state a URL asks for; what makes no sense is passed over."""
     try:
@@ -170,23 +160,3 @@ def _view(window: str, day: str, user: str, search: str) -> View:
         focused = None
     length = int(window) if window in {str(choice) for choice in days.WINDOWS} else days.WINDOWS[-1]
     return View(length, focused, user[:USER_CHARACTERS_MAX] or None, search.strip()[:USER_CHARACTERS_MAX])
-
-
-def _layout(request: Ask, member: Member, account: str, path: str) -> dict[str, object]:
-    app: App = request.app.state.app
-    secret = request.cookies.get(security.cookie_name(app), "")
-    return {
-        "account": account,
-        "member": member.email,
-        "csrf_token": security.form_token(secret),
-        "nav": [(href, label, symbol, href == path) for href, label, symbol in _NAVIGATION],
-    }
-
-
-def _page(content: bytes, status: int = 200, headers: dict[str, str] | None = None) -> Response[bytes]:
-    return Response(content, status_code=status, media_type=MediaType.HTML, headers=headers or {"Cache-Control": "no-store"})
-
-
-def _redirect(path: str, cookie: Cookie | None = None) -> Response[bytes]:
-    headers = {"Location": path, "Cache-Control": "no-store"}
-    return Response(b"", status_code=303, media_type=MediaType.TEXT, headers=headers, cookies=[cookie] if cookie else [])
