@@ -198,7 +198,7 @@ class App:
             return Caller(key, self._charger(key.account_id, *accounts.card_of(session, key.account_id)))
 
     def _decide(self, session: Session, account_id: int, requests: Sequence[tuple[Any, Outcome | None]]) -> list[Decision]:
-        decisions, expired = holds.decide(session, account_id, requests, clock.now_us())
+        decisions, expired = holds.decide(session, account_id, requests, clock.now_us)
         self._expired_holds += expired
         return decisions
 

@@ -125,9 +125,9 @@ def limits(session: Session) -> None:
         for units, expires_us in ((None, None), (7, NOW_US + DAY_US)):
             overrides.put(session, account_id, [Wanted("zoë", units, "because", expires_us)], "test", NOW_US)
         grants: list[tuple[holds.Request, Outcome | None]] = [(Grant(f"{n}", "zoë", 1, DAY_US, "test"), None) for n in range(3)]
-        decisions, _ = holds.decide(session, account_id, [*grants, (End("0", Ending.SETTLED), None)], NOW_US)
+        decisions, _ = holds.decide(session, account_id, [*grants, (End("0", Ending.SETTLED), None)], lambda: NOW_US)
         assert [decision.fresh for decision in decisions] == [True, True, True, False]
-        holds.decide(session, account_id, [(End("0", Ending.SETTLED), None)], NOW_US)
+        holds.decide(session, account_id, [(End("0", Ending.SETTLED), None)], lambda: NOW_US)
 
 
 def contents(engine: Engine) -> Contents:

@@ -6,7 +6,7 @@ other, on every engine, because the account's row is taken first. A hold belongs
 granted, and its usage counts at that instant: so nothing moves when midnight passes or the zone changes meanwhile.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from enum import StrEnum
 
 from msgspec import Struct, structs
@@ -80,10 +80,14 @@ Request = Grant | End
 
 
 def decide(
-    session: Session, account_id: int, requests: Sequence[tuple[Request, Outcome | None]], now_us: int
+    session: Session, account_id: int, requests: Sequence[tuple[Request, Outcome | None]], now: Callable[[], int]
 ) -> tuple[list[Decision], int]:
-    """Decide requests of one account at `now_us`: first holds that end, then grants in order. Also how many holds were found expired."""
+    """Decide requests of one account: first holds that end, then grants in order. Also how many holds were found expired.
+
+    `now` is asked once it is our turn: a hold lives from then on, however long another process has kept us waiting.
+    """
     lock(session, account_id)
+    now_us = now()
     expired = expire(session, account_id, now_us)
     holds = _known(session, account_id, {request.hold_id for request, _ in requests})
     _end(session, account_id, [request for request, _ in requests if isinstance(request, End)], holds, now_us)
@@ -96,7 +100,8 @@ def decide(
             holds[hold.hold_id] = hold
             granted.append((hold, request))
             standing = standings[hold.user]
-            standings[hold.user] = structs.replace(standing, held=standing.held + hold.units)
+            good_until_us = min(standing.good_until_us, hold.expires_us)
+            standings[hold.user] = structs.replace(standing, held=standing.held + hold.units, good_until_us=good_until_us)
     _insert(session, account_id, granted)
     fresh = {id(request) for _, request in granted}
     return [_decision(request, outcome, holds, standings, id(request) in fresh) for request, outcome in requests], expired

@@ -62,9 +62,9 @@ def detail(refusal: Refusal) -> str:
     """What a person reads: limit, used, held, when it resets on the account's clock, and who can raise it."""
     standing = refusal.standing
     assert standing.limit is not None
-    whose = "own daily limit" if standing.origin is Origin.OVERRIDE else "daily limit"
+    whose = "their own" if standing.origin is Origin.OVERRIDE else "the"
     noun = "credit" if standing.limit == credits.UNITS_PER_CREDIT else "credits"
-    parts = [f"{standing.user} has used {credits.shown(standing.used)} of the {whose} of {limit_text(standing.limit)} {noun}"]
+    parts = [f"{standing.user} has used {credits.shown(standing.used)} of {whose} daily limit of {limit_text(standing.limit)} {noun}"]
     if standing.held:
         parts.append(f", and {credits.shown(standing.held)} more are held for requests under way")
     if refusal.estimate is not None:
