@@ -166,6 +166,15 @@ class HoldsMachine(RuleBasedStateMachine):
         }
         books.now_us = max(books.now_us, moments[move] if isinstance(move, str) else books.now_us + move)
 
+    @precondition(lambda self: self.books.outstanding())
+    @rule(pick=PICKS, near=st.sampled_from([-1, 0, 1]), how=st.sampled_from([Ending.SETTLED, Ending.RELEASED]))
+    def end_at_the_edge_of_its_life(self, pick: int, near: int, how: Ending) -> None:
+        """The last microsecond in which a hold is outstanding, or the first in which it is not."""
+        outstanding = list(self.books.outstanding().items())
+        hold_id, hold = outstanding[pick % len(outstanding)]
+        self.books.now_us = max(self.books.now_us, hold.expires_us + near)
+        self.ask([End(hold_id, how)])
+
     @rule()
     def sweep(self) -> None:
         expired, more = self.ledger.change(lambda session: holds.sweep(session, ACCOUNT, self.books.now_us)).result(30)
@@ -288,3 +297,21 @@ TestHolds.settings = settings(
     derandomize=not EXAMPLES,
     suppress_health_check=list(HealthCheck),
 )
+
+
+@engines.server_only
+def test_a_hold_lives_from_when_its_turn_has_come(folder: Path) -> None:
+    """Another process has the account's row meanwhile: a second of life must not be over before the hold is granted."""
+    with App(engines.settings_of(folder)) as app, psycopg.connect(engines.url(folder)) as other:
+        other.execute("UPDATE account SET revision = revision")
+        asked_us = clock.now_us()
+        granted = app.ledger.decide(ACCOUNT, Grant("1", "alice", 1, SECOND_US, "test"))
+        with psycopg.connect(engines.url(folder), autocommit=True) as watcher:
+            blocked = "SELECT count(*) FROM pg_locks WHERE NOT granted AND pid IN (SELECT pid FROM pg_stat_activity WHERE %s = ANY(pg_blocking_pids(pid)))"
+            wait_until(lambda: watcher.execute(blocked, [other.info.backend_pid]).fetchone() != (0,), "it waits for its turn")
+        wait_until(lambda: clock.now_us() > asked_us + SECOND_US, "a second has passed")
+        turn_us = clock.now_us()
+        other.rollback()
+        hold = granted.result(30).hold
+        assert hold is not None
+        assert (hold.granted_us >= turn_us, hold.expires_us - hold.granted_us) == (True, SECOND_US)

@@ -67,9 +67,7 @@ def test_what_is_left_fits_and_a_unit_more_does_not(limit: int | None, used: int
 
 @many
 @given(UNITS, st.lists(st.tuples(UNITS, UNITS)))
-def test_holds_granted_one_after_the_other_and_settled_for_no_more_never_exceed_the_limit(
-    limit: int, asked: list[tuple[int, int]]
-) -> None:
+def test_holds_granted_one_after_the_other_and_settled_for_no_more_never_exceed_the_limit(limit: int, asked: list[tuple[int, int]]) -> None:
     used = held = 0
     for estimate, really in asked:
         if standing(limit, used, held).fits(estimate):

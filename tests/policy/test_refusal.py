@@ -31,9 +31,7 @@ SHORT_AND_LONG = {
 def standing(now_us: int, timezone: str, limit: int = 10 * CREDIT, used: int = 10 * CREDIT, held: int = 0) -> Standing:
     zone = days.zone(timezone)
     resets_us = days.ends_at_us(now_us, zone)
-    return Standing(
-        "bob", "Northwind", timezone, days.today(now_us, zone), resets_us, limit, Origin.DEFAULT, used, held, now_us, resets_us
-    )
+    return Standing("bob", "Northwind", timezone, days.today(now_us, zone), resets_us, limit, Origin.DEFAULT, used, held, now_us, resets_us)
 
 
 def at(text: str) -> int:
@@ -91,7 +89,9 @@ def test_in_every_zone_the_words_and_the_headers_tell_the_same_reset(timezone: s
     assert found["RateLimit-Policy"] == f'"daily-credits";q={limit // CREDIT};qu="credits";w=86400'
     assert found["RateLimit"] == f'"daily-credits";r={max(limit - used - held, 0) // CREDIT};t={seconds}'
     clock = datetime.fromtimestamp(refused.standing.resets_us // 1_000_000, UTC).astimezone(ZoneInfo(timezone))
-    assert f"resets on {clock:%a}, {clock.day} {clock:%b} {clock.year} at {clock:%H:%M}, {timezone.replace('_', ' ')} (in " in detail(refused)
+    assert f"resets on {clock:%a}, {clock.day} {clock:%b} {clock.year} at {clock:%H:%M}, {timezone.replace('_', ' ')} (in " in detail(
+        refused
+    )
     assert all(value.isascii() and value.isprintable() for value in found.values())
 
 
