@@ -62,7 +62,8 @@ class Recent:
         """What may be used now. Ask for it before reading, and put what was read into it: then it is as old as it says."""
         version = self._engine.version()
         if version is None or version != self._version or len(self._kept) >= _RECENT_MAX:
-            self._version, self._kept = version, {}  # Whoever is still reading puts that into what nobody looks at any more.
+            # Whoever is still reading puts that into what nobody looks at any more. The version comes last: who sees it sees no old answer.
+            self._kept, self._version = {}, version
         return self._kept
 
 

@@ -32,7 +32,7 @@ def with_lane(app: App, framework: ASGIApp) -> ASGIApp:
 
     async def entry(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == ScopeType.HTTP:
-            if limits.is_for(scope["path"]):
+            if limits.is_for(scope):
                 await limits.answer(app, scope, receive, send)
                 return
             if scope["path"] == EVENTS_PATH and scope["method"] == "POST":

@@ -31,7 +31,7 @@ from tallyboard.web import body, metrics, problems, raw
 from tallyboard.web.security import caller, off_loop
 
 _PREFIXES = ("/api/v1/check", "/api/v1/holds")
-_ALLOWANCE = ("/api/v1/users/", "/allowance")
+_ALLOWANCE = ("/api/v1/users/", b"/allowance")
 USER_HEADER = "x-tallyboard-user"
 SETTLE_DEFAULTS = {"specversion": "1.0", "source": "urn:tallyboard:hold", "type": "ai.usage.recorded"}
 BODY_BYTES_MAX = EVENT_BYTES_MAX + 4_096
@@ -100,9 +100,10 @@ class _Asked(Struct, frozen=True):
     now_us: int
 
 
-def is_for(path: str) -> bool:
-    """Whether an address is about limits."""
-    return path.startswith(_PREFIXES) or (path.startswith(_ALLOWANCE[0]) and path.endswith(_ALLOWANCE[1]))
+def is_for(scope: HTTPScope) -> bool:
+    """Whether a request is about limits. A user's key may end in `/allowance`: its slash is escaped."""
+    path = scope["path"]
+    return path.startswith(_PREFIXES) or (path.startswith(_ALLOWANCE[0]) and scope["raw_path"].endswith(_ALLOWANCE[1]))
 
 
 async def answer(app: App, scope: HTTPScope, receive: Receive, send: Send) -> None:

@@ -1,8 +1,9 @@
 """Requests and answers without the framework: for the doors that are knocked at most."""
 
 from collections.abc import Mapping
+from urllib.parse import unquote
 
-from litestar.types import HTTPResponseBodyEvent, HTTPResponseStartEvent, HTTPScope, Send
+from litestar.types import HTTPResponseBodyEvent, HTTPResponseStartEvent, HTTPScope, Scope, Send
 
 from tallyboard.web import metrics, problems, security
 
@@ -18,6 +19,12 @@ def headers_of(scope: HTTPScope) -> dict[str, str]:
         if twice:
             raise problems.with_status(400, f"the header {twice} is there twice")
     return headers
+
+
+def rest_of_path(scope: Scope, prefix: str, found: str) -> str:
+    """What an address says behind a prefix, to the letter. `found` is what the framework makes of it: of two slashes one, of the last none."""
+    given = scope["raw_path"].decode("latin-1")
+    return unquote(given.removeprefix(f"{prefix}/").removesuffix("/")) if given.startswith(f"{prefix}/") else found.removeprefix("/")
 
 
 Prepared = tuple[HTTPResponseStartEvent, HTTPResponseBodyEvent]

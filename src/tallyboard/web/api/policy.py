@@ -19,7 +19,7 @@ from tallyboard.policy.history import Change
 from tallyboard.policy.limits import Amount, amount, read_units
 from tallyboard.policy.overrides import UserOverride, Wanted
 from tallyboard.policy.policy import Policy
-from tallyboard.web import security
+from tallyboard.web import raw, security
 from tallyboard.web.problems import Problem
 from tallyboard.web.threads import in_thread
 
@@ -134,7 +134,7 @@ def get_overrides(request: Ask, search: str = "", cursor: str = "") -> OverrideP
 def get_override(request: Ask, user: str) -> Response[OverrideAnswer]:
     """404 where the user has none."""
     app: App = request.app.state.app
-    key, user = _key(request, Scope.READ), user.removeprefix("/")
+    key, user = _key(request, Scope.READ), _user(request, user)
     with app.ledger.reading() as session:
         found = overrides.of(session, key.account_id, user)
     if found is None:
@@ -147,7 +147,7 @@ def get_override(request: Ask, user: str) -> Response[OverrideAnswer]:
 def put_override(request: Ask, user: str, data: OverrideBody) -> Response[OverrideAnswer]:
     """Takes effect at the next check. `If-Match`, or `If-None-Match: *` for a user who has none, guards against lost updates."""
     app: App = request.app.state.app
-    key, user, now_us = _key(request, Scope.ADMIN), user.removeprefix("/"), clock.now_us()
+    key, user, now_us = _key(request, Scope.ADMIN), _user(request, user), clock.now_us()
     expected = "none" if request.headers.get("if-none-match", "").strip() == "*" else _expected(request)
     wanted = Wanted(user, _units(data.limit, "limit"), data.reason.strip(), _instant(data.expires_at))
 
@@ -167,7 +167,7 @@ def delete_override(request: Ask, user: str) -> None:
     """From the next check on, the default counts again."""
     app: App = request.app.state.app
     key, expected, now_us = _key(request, Scope.ADMIN), _expected(request), clock.now_us()
-    user = user.removeprefix("/")
+    user = _user(request, user)
     app.ledger.change(lambda session: overrides.remove(session, key.account_id, user, _actor(key), now_us, expected=expected)).result()
 
 
@@ -212,6 +212,10 @@ def get_history(request: Ask, cursor: int | None = None, user: str = "", at: str
 
 def _key(request: Ask, scope: Scope) -> ApiKey:
     return security.caller(request.app.state.app, request.headers.get("authorization"), (scope,), clock.now_us()).key
+
+
+def _user(request: Ask, found: str) -> str:
+    return raw.rest_of_path(request.scope, "/api/v1/policy/overrides", found)
 
 
 def _actor(key: ApiKey) -> str:

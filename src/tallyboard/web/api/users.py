@@ -9,7 +9,7 @@ from tallyboard.app import App
 from tallyboard.people import directory
 from tallyboard.people.directory import User
 from tallyboard.people.keys import Scope
-from tallyboard.web import security
+from tallyboard.web import raw, security
 
 
 class UserPage(Struct):
@@ -41,6 +41,6 @@ def put_user(request: Request[None, None, State], user: str, data: Profile) -> R
     """Set a user's email and name."""
     app: App = request.app.state.app
     key = security.caller(app, request.headers.get("authorization"), (Scope.ADMIN,), clock.now_us()).key
-    named = User(user.removeprefix("/"), data.email, data.name)
+    named = User(raw.rest_of_path(request.scope, "/api/v1/users", user), data.email, data.name)
     app.ledger.change(lambda session: directory.name_user(session, key.account_id, named)).result()
     return Response(named)
