@@ -1,4 +1,4 @@
-"""`python -m benchmarks`: everything in one table, exit code 1 where a bar is missed. `history`: the long history."""
+"""`python -m benchmarks`: everything in one table, exit code 1 where a bar is missed. `history`: the long history. `limits`: limits alone."""
 
 import argparse
 import os
@@ -12,10 +12,11 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import Progress
 
-from benchmarks import answer, board, history, intake, on_postgresql, page
+from benchmarks import answer, board, history, intake, limits, on_postgresql, page
 from benchmarks.answer import Answers
 from benchmarks.board import Line, at_least, at_most
 from benchmarks.intake import Speed
+from benchmarks.limits import Limits
 from benchmarks.on_postgresql import OnPostgresql
 from tallyboard.ledger import seen
 
@@ -31,6 +32,8 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="tallyboard-benchmarks-", dir=asked.folder) as kept, _progress() as progress:
         if asked.command == "history":
             title, lines = _history(Path(kept), asked.events, asked.shelf_events or [seen.SHELF_EVENTS], progress)
+        elif asked.command == "limits":
+            title, lines = "Limits, medians of runs that take turns", list(_limit_lines(limits.measure(Path(kept), progress)))
         else:
             title, lines = "Medians of runs that take turns", _everything(Path(kept), progress)
     return 0 if board.show(f"{title} ({_machine()})", lines) else 1
@@ -38,7 +41,7 @@ def main() -> int:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("command", nargs="?", choices=["all", "history"], default="all")
+    parser.add_argument("command", nargs="?", choices=["all", "history", "limits"], default="all")
     parser.add_argument("--events", type=int, default=20_000_000, help="history: how many events it has")
     parser.add_argument("--shelf-events", type=int, action="append", help="history: the size of a shelf; may be given several times")
     parser.add_argument("--folder", type=Path, help="where to keep the data meanwhile (default: the system's temporary folder)")
@@ -48,6 +51,7 @@ def _arguments() -> argparse.Namespace:
 def _everything(folder: Path, progress: Progress) -> list[Line]:
     lines = [*_intake_lines(intake.measure(folder, progress))]
     lines += _server_lines(on_postgresql.measure(folder, progress))
+    lines += _limit_lines(limits.measure(folder, progress))
     for users in USERS:
         lines += _answer_lines(answer.measure(folder, users, progress))
     for weight in page.measure(folder):
@@ -84,6 +88,28 @@ def _server_lines(found: OnPostgresql) -> Iterator[Line]:
     theirs, ours = found.answer
     what = f"answer on PostgreSQL, {on_postgresql.USERS:,} users (beside: SQLite)"
     yield Line(what, f"{theirs:.1f} ms", f"{ours:.1f} ms", f"{theirs / ours:.2f}x")
+
+
+def _limit_lines(found: Limits) -> Iterator[Line]:
+    for each in found.overshoot:
+        plural = "s" if each.clients > 1 else ""
+        what = f"calls beyond a limit of {limits.CALLS}, {each.clients} client{plural}: holds (beside: look, compare, add)"
+        yield Line(what, f"{each.holds}", f"{each.baseline}", "", "exactly 0", each.holds == 0)
+        yield Line("  check, then report (beside: look, compare, add)", f"{each.checks}", f"{each.baseline}")
+    (ours, theirs), (our_us, their_us) = found.per_second, found.processor_us
+    what = f"checks, {limits.CONNECTIONS} connections (beside: FastAPI and pydantic, from memory)"
+    yield Line(what, f"{ours:,.0f}/s", f"{theirs:,.0f}/s", *at_least(found.times, limits.CHECK_BAR))
+    share = f"asker busy {found.asker_share:.0%}"
+    yield Line("  processor time of the server, each", f"{our_us:.0f} µs", f"{their_us:.0f} µs", f"{their_us / our_us:.1f}x", share)
+    met = found.busy_p99 <= limits.P99_BAR_MS
+    what = f"99 of 100 checks while {found.busy_events:,.0f} events/s arrive by {limits.BATCH_EVENTS:,} (beside: idle)"
+    bar = f"at most {limits.P99_BAR_MS:g} ms"
+    yield Line(what, f"{found.busy_p99:.1f} ms", f"{found.idle_p99:.1f} ms", f"{found.busy_p99 / found.idle_p99:.1f}x", bar, met)
+    for number in limits.PAIR_CLIENTS:
+        (ours, our_p99), (theirs, their_p99) = found.pairs["SQLite"][number], found.pairs["PostgreSQL"][number]
+        what = f"hold and settle, {number} client{'s' if number > 1 else ''} (beside: on PostgreSQL)"
+        yield Line(what, f"{ours:,.0f}/s", f"{theirs:,.0f}/s", f"{theirs / ours:.2f}x")
+        yield Line("  99 of 100 pairs", f"{our_p99:.1f} ms", f"{their_p99:.1f} ms", f"{their_p99 / our_p99:.2f}x")
 
 
 def _answer_lines(found: Answers) -> Iterator[Line]:

@@ -43,7 +43,7 @@ def measure(folder: Path, progress: Progress) -> OnPostgresql:
     """Everything in turn, on one cluster."""
     task = progress.add_task("PostgreSQL", total=3)
     with closing(Cluster()) as cluster, ProcessPoolExecutor(1, mp_context=get_context("spawn")) as client, ExitStack() as stack:
-        there = {"TALLYBOARD_DATABASE_URL": _schema(cluster, "intake")}
+        there = {"TALLYBOARD_DATABASE_URL": schema(cluster, "intake")}
         several = [stack.enter_context(servers.tallyboard(folder / f"process-{number}", there)) for number in PROCESSES]
         embedded = stack.enter_context(servers.tallyboard(folder / "embedded"))
         intake = {
@@ -61,7 +61,7 @@ def measure(folder: Path, progress: Progress) -> OnPostgresql:
             )
         )
         progress.advance(task)
-        asked = _answers(folder, _schema(cluster, "answer"))
+        asked = _answers(folder, schema(cluster, "answer"))
         progress.advance(task)
     return OnPostgresql({size: (found[0], found[1]) for size, found in intake.items()}, by_processes, asked)
 
@@ -94,7 +94,7 @@ def _engines(folder: Path, url: str) -> Iterator[tuple[SqliteEngine, PostgresEng
         yield ours, theirs
 
 
-def _schema(cluster: Cluster, name: str) -> str:
+def schema(cluster: Cluster, name: str) -> str:
     with psycopg.connect(cluster.url, autocommit=True) as connection:
         connection.execute(f"CREATE SCHEMA {name}")
     return f"{cluster.url}?options=-csearch_path%3D{name}"

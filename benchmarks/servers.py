@@ -28,6 +28,7 @@ class Service(Struct, frozen=True):
     events_path: str
     headers: dict[str, str]
     printed: str = ""
+    process_id: int = 0
 
     @property
     def address(self) -> str:
@@ -37,10 +38,10 @@ class Service(Struct, frozen=True):
 
 @contextmanager
 def tallyboard(folder: Path, variables: Mapping[str, str] | None = None) -> Iterator[Service]:
-    """`tallyboard serve` with a key that may send and read. `variables` are further settings."""
+    """`tallyboard serve` with a key that may do what is measured. `variables` are further settings."""
     given = variables or {}
     made = subprocess.run(
-        [TALLYBOARD, "key", "create", "--name", "benchmark", "--scopes", "ingest,read", "--data", str(folder), "--json"],
+        [TALLYBOARD, "key", "create", "--name", "benchmark", "--scopes", "ingest,read,check,admin", "--data", str(folder), "--json"],
         check=True,
         capture_output=True,
         env={**os.environ, **given},
@@ -51,7 +52,7 @@ def tallyboard(folder: Path, variables: Mapping[str, str] | None = None) -> Iter
         link = process.stdout.readline().strip()
         _wait(f"http://127.0.0.1:{port}/healthz")
         headers = {"authorization": f"Bearer {json.loads(made.stdout)['key']}", "content-type": "application/cloudevents-batch+json"}
-        yield Service("Tallyboard", port, "/api/v1/events", headers, link)
+        yield Service("Tallyboard", port, "/api/v1/events", headers, link, process.pid)
 
 
 @contextmanager
@@ -59,9 +60,10 @@ def baseline(folder: Path) -> Iterator[Service]:
     """The baseline with its one key."""
     port = _free_port()
     folder.mkdir(parents=True, exist_ok=True)
-    with _running([sys.executable, "-m", "benchmarks.baseline", str(port)], {DATA_VARIABLE: str(folder), KEY_VARIABLE: KEY}):
+    with _running([sys.executable, "-m", "benchmarks.baseline", str(port)], {DATA_VARIABLE: str(folder), KEY_VARIABLE: KEY}) as process:
         _wait(f"http://127.0.0.1:{port}/openapi.json")
-        yield Service("baseline", port, "/events", {"authorization": f"Bearer {KEY}", "content-type": "application/json"})
+        headers = {"authorization": f"Bearer {KEY}", "content-type": "application/json"}
+        yield Service("baseline", port, "/events", headers, process_id=process.pid)
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 from fastapi import Depends, FastAPI, Header, HTTPException
 from pydantic import AwareDatetime, BaseModel, Field
 
-from benchmarks.baseline import store
+from benchmarks.baseline import limits, store
 from benchmarks.baseline.names import DATA_VARIABLE, KEY_VARIABLE
 
 UNITS_PER_REQUEST = 200_000
@@ -41,6 +41,7 @@ class Event(BaseModel):
 
 
 app = FastAPI()
+app.include_router(limits.router)
 engine = store.open_store(Path(os.environ[DATA_VARIABLE]))
 _one_writer = threading.Lock()
 """SQLite lets one write at a time; waiting here is cheaper than in its busy handler."""

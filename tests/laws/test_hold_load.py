@@ -230,14 +230,6 @@ def check_the_end(load: Load, observer: Observer) -> None:
             """
         )
         standings = allowance.of_users(session, 1, USERS, clock.now_us())
-    print(
-        "STATS",
-        len(holds),
-        len(events),
-        observer.looks,
-        observer.highest,
-        __import__("collections").Counter(how for _, _, how in holds.values()),
-    )
     observer.engine.close()
     assert {how for _, _, how in holds.values()} == {"settled", "released", "expired"}
     stored = {name: (user, units) for name, user, units in events}
