@@ -1,6 +1,6 @@
 """The web application: one table of routes, and what stands around it."""
 
-from litestar import Litestar, MediaType, Request, Response, Router
+from litestar import Litestar, MediaType, Request, Response
 from litestar.config.compression import CompressionConfig
 from litestar.datastructures import State
 from litestar.exceptions import HTTPException, ValidationException
@@ -52,8 +52,7 @@ def create(app: App) -> ASGIApp:
     """The application for a server to run. POST /api/v1/events is answered before the framework (lane.py)."""
     assets = create_static_files_router(path="/assets", directories=[render.ASSETS], after_request=_keep_forever, include_in_schema=False)
     framework = Litestar(
-        # All in one: handlers of one path that are registered one after the other would be wrapped twice to run in threads.
-        route_handlers=[Router("/", route_handlers=ROUTES), assets],
+        route_handlers=[*ROUTES, assets],
         state=State({"app": app, "streams": Streams(app)}),
         exception_handlers={Exception: _answer_problem},
         compression_config=CompressionConfig(backend="gzip", gzip_compress_level=6, exclude=["/api/v1/stream"]),
