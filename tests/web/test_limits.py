@@ -1,8 +1,10 @@
 """The API of limits through the front door: every status, shape and header that docs/api.md promises, and nothing for who may not."""
 
+import asyncio
 import gzip
 from collections.abc import Callable
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 from uuid import uuid4
@@ -11,9 +13,11 @@ import httpx
 import pytest
 
 from tallyboard import clock, credits, days
+from tallyboard.app import App
 from tallyboard.people import accounts, keys
 from tallyboard.people.keys import Scope
 from tallyboard.rates import card
+from tallyboard.web.app import create
 from tests import engines
 from tests.conftest import Server, event
 
@@ -679,6 +683,43 @@ def test_what_makes_no_sense_is_a_problem_and_changes_nothing(
     assert (problem["status"], bool(problem["title"]), bool(problem["detail"])) == (status, True, True)
     assert problem["type"].startswith("urn:tallyboard:problem:")
     assert everything(shared_server) == before
+
+
+def test_what_is_remembered_of_checks_is_small(folder: Path) -> None:
+    """Small checks are answered from memory, large ones are not kept there, though both are answered."""
+    with App(engines.settings_of(folder)) as app:
+        with app.ledger.writing() as session:
+            secret, _ = keys.create(session, 1, "test", [Scope.CHECK], "test", clock.now_us())
+        statuses = [
+            asyncio.run(_ask_directly(app, secret, b'{"user": "bob", "x": "' + b"y" * size + b'"}')) for size in (1, 2, 5_000, 60_000)
+        ]
+        remembered = [question for question in app.recent.current() if isinstance(question, tuple) and question[0] == "POST"]
+    assert statuses == [200] * 4
+    assert len(remembered) == (2 if engines.NAME == "sqlite" else 0)
+    assert all(len(question[3]) < 100 for question in remembered)
+
+
+async def _ask_directly(app: App, secret: str, body: bytes) -> int:
+    """A check without a server between: the status."""
+    answered: list[Any] = []
+
+    async def receive() -> Any:
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    async def send(message: Any) -> None:
+        answered.append(message)
+
+    headers = [(b"authorization", f"Bearer {secret}".encode())]
+    scope = {
+        "type": "http",
+        "method": "POST",
+        "path": "/api/v1/check",
+        "raw_path": b"/api/v1/check",
+        "query_string": b"",
+        "headers": headers,
+    }
+    await create(app)(scope, receive, send)  # type: ignore[arg-type]
+    return int(answered[0]["status"])
 
 
 def test_a_header_of_ours_said_twice_is_refused(shared_server: Server) -> None:

@@ -35,6 +35,8 @@ _ALLOWANCE = ("/api/v1/users/", b"/allowance")
 USER_HEADER = "x-tallyboard-user"
 SETTLE_DEFAULTS = {"specversion": "1.0", "source": "urn:tallyboard:hold", "type": "ai.usage.recorded"}
 BODY_BYTES_MAX = EVENT_BYTES_MAX + 4_096
+REMEMBERED_BYTES_MAX = 4_096
+"""How large a check may be to be answered from memory: ten thousand of them are kept at most."""
 _OUR_ROUTES = {"", "openai", "anthropic"}
 _QUERY_FIELDS_MAX = 20
 _DENY_STATUSES = {"": 429, "429": 429, "403": 403}
@@ -123,13 +125,18 @@ async def answer(app: App, scope: HTTPScope, receive: Receive, send: Send) -> No
         else:
             answered = await _answer(await _read(app, scope, raw_content, now_us))
             prepared = raw.prepared(answered.status, answered.content, answered.headers)
-            if answered.until_us:
+            if answered.until_us and _bytes_of(scope, raw_content) <= REMEMBERED_BYTES_MAX:
                 recent[question] = _Remembered(prepared, now_us, answered.until_us)
     except Exception as error:  # noqa: BLE001  The framework's net is behind us here.
         await raw.answer_problem(send, error)
         return
     for message in prepared:
         await send(message)
+
+
+def _bytes_of(scope: HTTPScope, raw_content: bytes) -> int:
+    headers = sum(len(name) + len(value) for name, value in scope["headers"])
+    return headers + len(scope["raw_path"]) + len(scope["query_string"]) + len(raw_content)
 
 
 async def _read(app: App, scope: HTTPScope, raw_content: bytes, now_us: int) -> _Asked:
