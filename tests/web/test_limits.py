@@ -17,7 +17,7 @@ from tallyboard.app import App
 from tallyboard.people import accounts, keys
 from tallyboard.people.keys import Scope
 from tallyboard.rates import card
-from tallyboard.web.app import create
+from tallyboard.web import limits
 from tests import engines
 from tests.conftest import Server, event
 
@@ -718,7 +718,7 @@ async def _ask_directly(app: App, secret: str, body: bytes) -> int:
         "query_string": b"",
         "headers": headers,
     }
-    await create(app)(scope, receive, send)  # type: ignore[arg-type]
+    await limits.answer(app, scope, receive, send)  # type: ignore[arg-type]
     return int(answered[0]["status"])
 
 
