@@ -5,7 +5,7 @@ Plans are those of the engine itself for the statements as they are run, with th
 
 import re
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from typing import Any
 
 import pytest
@@ -19,13 +19,22 @@ from tallyboard.ledger.locking import lock
 from tallyboard.ledger.migrate import migrate
 from tallyboard.ledger.seen import find_on
 from tallyboard.people import accounts, keys, members
+from tallyboard.policy import allowance, holds
+from tallyboard.policy.holds import Grant
+from tallyboard.policy.limits import Origin
+from tallyboard.policy.reach import reach
 from tallyboard.usage.question import Question, answer
 from tests import engines
 
 USERS, DAYS_KEPT, EVENTS = 2_800, 360, 100_000
 TODAY = days.to_number(days.today(clock.now_us(), days.zone("UTC")))
 WINDOW = DayRange(days.from_number(TODAY - 29), days.from_number(TODAY))
-LARGE = ("day_usage", "slot_usage", "event", "app_user")
+HOLDS, OVERRIDES = 50_000, 5_000
+LARGE = ("day_usage", "slot_usage", "event", "app_user", "hold", "policy_override")
+
+
+class Undone(Exception):
+    """Ends a transaction of which nothing is to be kept."""
 
 
 class Watched:
@@ -47,6 +56,13 @@ class Watched:
         one_key = re.sub(r"IN \$(point_)?keys", "IN (:key)", sql)
         self.asked.append((one_key, {**values, "key": keys[0]}))
         return self._session.among(sql, keys, **values)
+
+    def run(self, sql: str, **values: Any) -> int:
+        self.asked.append((sql, values))
+        return self._session.run(sql, **values)
+
+    def many(self, sql: str, lines: Any) -> None:
+        self._session.many(sql, lines)
 
 
 @pytest.fixture(scope="module")
@@ -95,6 +111,20 @@ def _fill(session: Session) -> None:
         least=1,
         most=EVENTS,
     )
+    session.run(
+        f"""
+        INSERT INTO hold {numbers} SELECT 1, 'hold-' || v, 'user-' || (v % 2800), 7, :now_us - v, :now_us + 900000000 + v,
+               CASE WHEN v % 50 > 0 THEN :now_us END, CASE WHEN v % 50 > 0 THEN 'settled' END, 'test' FROM n
+        """,
+        least=1,
+        most=HOLDS,
+        now_us=clock.now_us(),
+    )
+    session.run(
+        f"INSERT INTO policy_override {numbers} SELECT 1, 'user-' || v, 1, v, '', NULL, 0, CASE WHEN v > 2800 THEN 1 END, 'test' FROM n",
+        least=1,
+        most=OVERRIDES,
+    )
     session.run("INSERT INTO day_total SELECT 1, 1, day, sum(units), sum(events), 0 FROM day_usage GROUP BY day")
 
 
@@ -142,6 +172,35 @@ def test_what_every_request_asks_is_looked_up(engine: Engine) -> None:
         plans = {sql: plan(session, sql, values) for sql, values in watched.asked}
     assert len(plans) >= 6
     assert not any(scans(text) for text in plans.values()), plans
+
+
+@pytest.mark.parametrize("rebuilt", [True, False], ids=["days at hand", "days being rebuilt"])
+def test_what_a_limit_asks_is_looked_up(engine: Engine, rebuilt: bool) -> None:
+    """A check and a hold, whatever the number of users, days, overrides and holds that have ended."""
+    now_us = clock.now_us()
+    with suppress(Undone), engine.writing() as session:
+        if not rebuilt:
+            session.run("UPDATE account SET zone_version = 2 WHERE account_id = 1")
+        watched = Watched(session)
+        standing = allowance.of_user(watched, 1, "user-1234", now_us)
+        assert (standing.used, standing.origin) == (1234 * TODAY, Origin.OVERRIDE)
+        (decision,), _ = holds.decide(watched, 1, [(Grant("hold-0", "nobody", 1, 60_000_000, "test"), None)], lambda: now_us)
+        assert decision.fresh
+        assert holds.of(watched, 1, "hold-7") is not None
+        plans = {sql: plan(session, sql, values) for sql, values in watched.asked}
+        assert len(plans) >= 5
+        assert not any(scans(text) for text in plans.values()), plans
+        raise Undone
+
+
+def test_who_reached_a_limit_on_a_day_costs_a_look_at_each_user_not_at_each_day(engine: Engine) -> None:
+    now_us = clock.now_us()
+    with engine.reading() as session:
+        watched = Watched(session)
+        found = reach(watched, 1, ["user-1"], WINDOW.last, now_us)
+        assert found is not None
+        plans = [(sql, plan(session, sql, values)) for sql, values in watched.asked]
+    assert not [sql for sql, text in plans if "day_usage" in scans(text)], plans
 
 
 def test_the_reader_of_plans_knows_a_bad_one(engine: Engine) -> None:

@@ -176,8 +176,10 @@ class Source:
         if self._from_days:
             return self._session.all(
                 """
-                SELECT user_id, day, units FROM day_usage
-                WHERE account_id = :account_id AND zone_version = :version AND day BETWEEN :first AND :last AND units >= :units
+                SELECT app_user.user_id, day, units FROM app_user
+                $ordered_join day_usage ON day_usage.account_id = :account_id AND zone_version = :version
+                    AND day_usage.user_id = app_user.user_id AND day BETWEEN :first AND :last
+                WHERE app_user.account_id = :account_id AND units >= :units
                 """,
                 **self._range(span),
                 units=units,
@@ -200,8 +202,10 @@ class Source:
         if self._from_days:
             line = self._session.one(
                 """
-                SELECT count(DISTINCT user_id), count(*) FROM day_usage
-                WHERE account_id = :account_id AND zone_version = :version AND day BETWEEN :first AND :last
+                SELECT count(DISTINCT app_user.user_id), count(*) FROM app_user
+                $ordered_join day_usage ON day_usage.account_id = :account_id AND zone_version = :version
+                    AND day_usage.user_id = app_user.user_id AND day BETWEEN :first AND :last
+                WHERE app_user.account_id = :account_id
                 """,
                 **self._range(span),
             )
