@@ -8,7 +8,8 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from tests.browser.conftest import Complaints, Open, sign_in
-from tests.browser.northwind import BOB, Northwind
+from tests.browser.northwind import ALICE, BOB, Northwind
+from tests.browser.policies import clear, give, policy_address, save, set_limit, type_limit
 from tests.browser.sights import day, row, written
 from tests.conftest import Server
 
@@ -54,6 +55,40 @@ def test_axe_finds_no_violation_on_sign_in_and_errors(
     complaints.expect("403|404")
     for path in ("/sign-in", "/sign-in?token=used", "/usage/nothing"):
         assert _violations(open_page(northwind.server.url + path, **look)) == []
+
+
+@pytest.mark.parametrize("look", [{}, DARK, PHONE], ids=["light", "dark", "phone"])
+def test_axe_finds_no_violation_in_any_state_of_the_credit_policy(
+    open_page: Open, northwind: Northwind, complaints: Complaints, look: dict[str, Any]
+) -> None:
+    complaints.expect("400")
+    give(northwind, BOB, "5", reason="Trial", expires_at="2099-01-01T00:00:00Z")
+    give(northwind, "nobody yet", None)
+    page = open_page(policy_address(northwind), northwind.cookies, reduced_motion="reduce", **look)
+    for state in ({}, {"limit": 1}, {"limit": "x", "timezone": "Mars"}, {"q": "nobody at all"}, {"add": 1}, {"bulk": 1}, {"edit": BOB},
+                  {"remove": BOB}, {"done": "policy"}, {"user": BOB, "at": "2026-01-01T00:00"}):  # fmt: skip
+        page.once("dialog", lambda dialog: dialog.accept())
+        page.goto(policy_address(northwind, **state))
+        assert _violations(page) == [], state
+    page.goto(policy_address(northwind, bulk=1))
+    page.locator("dialog textarea").fill("bob, many")
+    page.locator("dialog").get_by_role("button", name="Save").click()
+    expect(page.locator("#p-mistakes")).to_be_visible()
+    assert _violations(page) == []
+    page.goto(policy_address(northwind))
+    type_limit(page, "0")
+    save(page).click()
+    expect(page.locator("dialog[open]")).to_be_visible()
+    assert _violations(page) == []
+    clear(northwind)
+
+
+@pytest.mark.parametrize("look", [{}, DARK], ids=["light", "dark"])
+def test_axe_finds_no_violation_where_limits_are_shown(visit: Open, northwind: Northwind, look: dict[str, Any]) -> None:
+    set_limit(northwind, "150")
+    for state in ({}, {"user": ALICE}, {"day": northwind.weekday}):
+        assert _violations(visit({"reduced_motion": "reduce", **look}, **state)) == [], state
+    clear(northwind)
 
 
 def test_axe_finds_no_violation_on_an_empty_account(browser: Browser, server: Server, open_page: Open) -> None:

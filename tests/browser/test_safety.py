@@ -12,7 +12,17 @@ from tests.browser.sights import colour, legend, row
 
 pytestmark = pytest.mark.browser
 
-PAGES = ["/usage", "/usage?window=7&user=alice", f"/usage?q=%3Cscript%3E&user={HOSTILE}", "/usage/nothing", "/sign-in", "/sign-in?token=x"]
+PAGES = [
+    "/usage",
+    "/usage?window=7&user=alice",
+    f"/usage?q=%3Cscript%3E&user={HOSTILE}",
+    "/policy",
+    "/policy?limit=1&add=1",
+    "/policy?limit=%3Cscript%3E&edit=%22%3E%3Cscript%3E",
+    "/usage/nothing",
+    "/sign-in",
+    "/sign-in?token=x",
+]
 
 
 @pytest.mark.parametrize("path", PAGES)

@@ -102,7 +102,7 @@ def _fill(app: App) -> None:
         account = accounts.of(session, ACCOUNT_ID)
         if account.name != demo.ACCOUNT and rollups.totals(session, ACCOUNT_ID) != (0, 0):
             raise Invalid(f"{app.settings.data} holds usage that is not the demo's; choose another folder with --data")
-        accounts.change(session, ACCOUNT_ID, ACTOR, now_us, name=demo.ACCOUNT, timezone=demo.TIMEZONE)
+        accounts.change(session, ACCOUNT_ID, ACTOR, now_us - demo.DAYS * _DAY_US, name=demo.ACCOUNT, timezone=demo.TIMEZONE)
         for persona in demo.personas(Random(demo.SEED)):
             directory.name_user(session, ACCOUNT_ID, persona.user)
     _set_limits(app, now_us)

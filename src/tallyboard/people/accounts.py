@@ -58,13 +58,7 @@ def state(session: Session, account_id: int, now_us: int) -> str:
     assert line is not None
     revision, zone_version, days_version, timezone = line
     today = days.to_number(days.today(now_us, days.zone(timezone)))
-    # A limit of one's own that expires by itself changes what is shown, though nobody wrote anything.
-    (expired_us,) = session.one(
-        "SELECT max(expires_us) FROM policy_override WHERE account_id = :account_id AND until_us IS NULL AND expires_us <= :now_us",
-        account_id=account_id,
-        now_us=now_us,
-    ) or (None,)
-    return f"{revision}-{zone_version}-{int(days_version == zone_version)}-{today}-{expired_us or 0}"
+    return f"{revision}-{zone_version}-{int(days_version == zone_version)}-{today}"
 
 
 def change(session: Session, account_id: int, actor: str, now_us: int, *, name: str | None = None, timezone: str | None = None) -> Account:

@@ -49,7 +49,9 @@ def line(change: Change, zone: ZoneInfo) -> Line:
 
 
 def actor(text: str) -> str:
-    """Who did it: a member's email as it is, an API key as one."""
+    """Who did it: a member's email as it is, an API key as one; that something expired nobody did."""
+    if text == "expiry":
+        return "Expired"
     return f"API {text}" if text.startswith("key ") else text
 
 
