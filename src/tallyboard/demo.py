@@ -57,9 +57,9 @@ LIMITS = (
     Limit(33, _OLE, "unlimited", 9, "Nightly summaries must not stop"),
     Limit(26, _MARA, "600"),
     Limit(19, _OLE, "1200", 1, "Pilot of the support desk", 14),
-    Limit(11, _MARA, "300", 4, "After the runaway script of last week"),
+    Limit(11, _MARA, "240", 4, "After the runaway script of last week"),
     Limit(6, _OLE, "900", 2, "Quarterly report"),
-    Limit(2, _MARA, "500"),
+    Limit(2, _MARA, "400"),
 )
 """In the order they were set. A few users come near the default, one or two over it."""
 

@@ -21,7 +21,7 @@ from tallyboard.policy.holds import End, Ending
 from tallyboard.policy.limits import limit_text
 from tallyboard.policy.overrides import Wanted
 from tallyboard.policy.policy import Policy
-from tallyboard.web.pages import changes, render
+from tallyboard.web.pages import changes, figures, render
 from tallyboard.web.pages import policy as sight
 from tallyboard.web.pages.frame import Ask, address, administrator, check_form, layout, page, redirect
 from tallyboard.web.pages.policy import PATH, Dialog, Draft, Query, Seen, Typed
@@ -274,7 +274,7 @@ def _show(
 def _conflict(saved: Policy, latest: list[Change]) -> str:
     who = changes.actor(latest[0].actor) if latest else "Somebody else"
     return (
-        f"{who} saved meanwhile: {limit_text(saved.default_units)} a day, days end at midnight in {saved.timezone}. "
+        f"{who} saved meanwhile: {limit_text(saved.default_units)} a day, days end at midnight, {figures.zone_name(saved.timezone)}. "
         "What you typed is still here. Save to replace what they saved, or discard."
     )
 
