@@ -17,10 +17,13 @@ import httpx
 import openai
 import pytest
 
+from tests import engines
 from tests.client.conftest import Limited
 from tests.client.llm import LLM, listening
 from tests.conftest import tallyboard, wait_until
 from tests.environments import ROOT, python_of
+
+pytestmark = engines.once
 
 EXAMPLES = ROOT / "docs" / "examples"
 NGINX = shutil.which("nginx", path="/usr/sbin:/usr/bin:/usr/local/sbin:/usr/local/bin:/opt/homebrew/bin")

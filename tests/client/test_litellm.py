@@ -21,7 +21,7 @@ from tests.client.road import Road, Says, road_to
 from tests.conftest import environment, wait_until
 from tests.environments import ROOT, python_of
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, engines.once]
 
 ASKED: Any = [{"role": "user", "content": "a secret question"}]
 START_SECONDS = 120.0
