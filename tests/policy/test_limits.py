@@ -175,6 +175,13 @@ def test_what_is_no_limit_is_refused(text: str) -> None:
         parse_limit(text)
 
 
+@pytest.mark.parametrize("text", ["1,5", "0,25", "1,00", "1,0000", ",500", "1,,000", "1.000,5", "12,34,567", "1,000,", "1.5,000"])
+def test_a_comma_that_groups_no_thousands_is_no_limit(text: str) -> None:
+    """Half the world writes one and a half as 1,5: read as fifteen it would be a limit nobody meant."""
+    with pytest.raises(Invalid, match="decimals follow a point"):
+        parse_limit(text)
+
+
 @many
 @given(HUNDRED_MILLIONTHS)
 def test_json_says_an_amount_as_text_number_or_units_and_means_the_same(amount: int) -> None:

@@ -4,6 +4,7 @@ An override beats the account's default; one that has expired does not count. A 
 `Standing.fits`: a hold is granted only if used + held + estimate does not exceed the limit.
 """
 
+import re
 from collections.abc import Mapping
 from datetime import date
 from decimal import Decimal
@@ -16,6 +17,7 @@ from tallyboard.errors import Invalid
 
 LIMIT_UNITS_MAX = credits.CELL_UNITS_MAX
 UNLIMITED_WORD = "unlimited"
+_GROUPED = re.compile(r"-?[0-9]{1,3}(,[0-9]{3})+(\.[0-9]*)?")
 
 
 class Override(Struct, frozen=True):
@@ -120,9 +122,14 @@ def limit_text(units: int | None) -> str:
 
 
 def parse_limit(text: str) -> int | None:
-    """A limit from a text: `unlimited`, or credits with up to eight decimals. Invalid says what is wrong."""
+    """A limit from a text: `unlimited`, or credits with up to eight decimals, thousands grouped or not. Invalid says what is wrong.
+
+    A comma is taken only where it groups: `1,5` means one and a half to many, and must not become fifteen.
+    """
     if text.strip().lower() == UNLIMITED_WORD:
         return None
+    if "," in text and not _GROUPED.fullmatch(text.strip()):
+        raise Invalid(f"limit: {text.strip()[:40]!r} has a comma that groups no thousands; decimals follow a point, such as 1.5")
     try:
         units = credits.parse_credits(text.strip().replace(",", ""))
     except ValueError as error:

@@ -167,6 +167,16 @@ def unsaved(typed: Draft, reading: Reading, saved: Policy) -> bool:
     return not reading.good or reading.units != saved.default_units or zone != saved.timezone
 
 
+def conflict(saved: Policy, mine: Reading, latest: Sequence[Change]) -> str:
+    """What somebody saved while a form was filled in, and what the form says. `latest` are the last changes, newest first."""
+    who = next((changes.actor(each.actor) for each in latest if each.action in {"policy.changed", "account.changed"}), "Somebody else")
+    typed = f" You typed: {_in_force(mine.units, mine.zone.key)}." if mine.good and mine.zone else ""
+    return (
+        f"{who} saved meanwhile: {_in_force(saved.default_units, saved.timezone)}.{typed} "
+        "Save to put yours in the place of theirs, or discard to keep theirs."
+    )
+
+
 def context(
     seen: Seen, query: Query, typed: Draft, *, touched: bool = False, dialog: Dialog | None = None, conflict: str = "", done: str = ""
 ) -> dict[str, object]:
@@ -237,6 +247,10 @@ def override_form(user: str, found: UserOverride | None, zone: ZoneInfo) -> Type
     if found is None:
         return Typed(user=user, tag="none")
     return Typed(found.user, "", _written(found.units) or "unlimited", found.reason, expires_text(found, zone), found.tag)
+
+
+def _in_force(units: int | None, timezone: str) -> str:
+    return f"{'no daily limit' if units is None else f'{limit_text(units)} a day'}, days end at midnight in {figures.zone_name(timezone)}"
 
 
 def _written(units: int | None) -> str:

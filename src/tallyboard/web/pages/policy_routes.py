@@ -16,12 +16,11 @@ from tallyboard.people.directory import User
 from tallyboard.people.members import Member
 from tallyboard.policy import bulk, history, holds, overrides, policy, preview
 from tallyboard.policy.bulk import LineMistake
-from tallyboard.policy.history import Change
 from tallyboard.policy.holds import End, Ending
 from tallyboard.policy.limits import limit_text
 from tallyboard.policy.overrides import Wanted
 from tallyboard.policy.policy import Policy
-from tallyboard.web.pages import changes, figures, render
+from tallyboard.web.pages import changes, render
 from tallyboard.web.pages import policy as sight
 from tallyboard.web.pages.frame import Ask, address, administrator, check_form, layout, page, redirect
 from tallyboard.web.pages.policy import PATH, Dialog, Draft, Query, Seen, Typed
@@ -62,8 +61,9 @@ def post_policy_page(request: Ask, data: Fields) -> Response[bytes]:
     with app.ledger.reading() as session:
         saved = policy.of(session, member.account_id)
     reading = sight.read(sight.draft(fields, saved))
-    if not reading.good or reading.zone is None:
-        return _show(request, member, now_us, fields, status=400)
+    stale = fields.get("tag", "") != saved.tag  # Looked at before any other answer, since each carries the tag of now.
+    if stale or not reading.good or reading.zone is None:
+        return _show(request, member, now_us, fields, status=412 if stale else 400)
     if reading.units == 0 and saved.default_units != 0 and fields.get("confirmed") != "yes":
         return _show(request, member, now_us, fields, dialog=Dialog("pause"))
     units, zone, tag = reading.units, reading.zone.key, fields.get("tag", "")
@@ -261,22 +261,14 @@ def _show(
         draft = sight.draft(values, saved)
         seen = _seen(session, account_id, now_us, saved, draft, query, _number(values.get("who", "")))
         account = accounts.of(session, account_id)
-        latest = history.changes(session, account_id)[:1] if status == 412 and dialog is None else []
-    conflict = _conflict(saved, latest) if status == 412 and dialog is None else ""
+        stale = status == 412 and dialog is None
+        conflict = sight.conflict(saved, sight.read(draft), history.changes(session, account_id)) if stale else ""
     content = render.html(
         "policy.html",
         **layout(request, member, account.name, PATH),
         **sight.context(seen, query, draft, touched=request.method == "POST", dialog=dialog, conflict=conflict, done=done),
     )
     return page(content, status)
-
-
-def _conflict(saved: Policy, latest: list[Change]) -> str:
-    who = changes.actor(latest[0].actor) if latest else "Somebody else"
-    return (
-        f"{who} saved meanwhile: {limit_text(saved.default_units)} a day, days end at midnight, {figures.zone_name(saved.timezone)}. "
-        "What you typed is still here. Save to replace what they saved, or discard."
-    )
 
 
 def _seen(session: Session, account_id: int, now_us: int, saved: Policy, draft: Draft, query: Query, skip: int) -> Seen:
