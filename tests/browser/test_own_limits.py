@@ -83,7 +83,7 @@ def test_many_users_are_given_limits_at_once_and_each_mistake_is_named(look: Ope
     fill(page, lines=lines, limit="7.5", reason="Spring")
     expect(question(page).locator("#p-mistakes")).to_contain_text("Nothing was saved.")
     expect(question(page).locator("#p-mistakes li")).to_have_text(
-        ["Line 4: 'many' is not a number of credits.", "Line 5: bob is on line 1 already."]
+        ["Line 4: “many” is not a number of credits.", "Line 5: bob is on line 1 already."]
     )
     expect(question(page).locator("textarea")).to_have_value(lines)
     assert not limits_of(northwind)

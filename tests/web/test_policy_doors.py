@@ -55,7 +55,7 @@ def test_both_are_shown_to_who_saves_second(two: tuple[Administrator, Administra
     answer = two[1].save("60")
     assert answer.status_code == 412
     page = html.unescape(answer.text)
-    assert "saved meanwhile: 50 a day, days end at midnight in Europe/Berlin. You typed: 60 a day" in page
+    assert "saved meanwhile: 50 a day. You typed: 60 a day. Save to put yours in the place of theirs, or discard to keep theirs." in page
     assert limit_of(server) == "50.000000"
     two[1].see(answer.text)
     assert two[1].save("60").status_code == 303

@@ -7,6 +7,7 @@ import pytest
 
 from tallyboard import days
 from tallyboard.people.directory import User
+from tallyboard.policy.bulk import LineMistake
 from tallyboard.policy.history import Applied, Change
 from tallyboard.policy.holds import Hold
 from tallyboard.policy.limits import Origin
@@ -14,7 +15,7 @@ from tallyboard.policy.overrides import UserOverride
 from tallyboard.policy.policy import Policy
 from tallyboard.policy.preview import PausedUser, Preview
 from tallyboard.web.pages import changes, policy
-from tallyboard.web.pages.policy import Draft, OverrideLine, Query, Seen
+from tallyboard.web.pages.policy import Dialog, Draft, OverrideLine, Query, Seen
 from tallyboard.web.pages.trial import trial
 from tests.web.overviews import NOON_US, TODAY, ZONE, credit
 
@@ -71,6 +72,35 @@ def test_a_missing_number_is_a_mistake_only_once_it_was_sent() -> None:
     assert context(seen(), {"limit": "x"})["limit_problem"] == "“x” is not a number of credits."
 
 
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        ({"limit": "20"}, "saved meanwhile: 10 a day. You typed: 20 a day. Save"),
+        ({"limit": "unlimited"}, "saved meanwhile: 10 a day. You typed: no daily limit. Save"),
+        (
+            {"timezone": "UTC"},
+            "saved meanwhile: 10 a day, days end at midnight, America/New York. You typed: 10 a day, days end at midnight, UTC. Save",
+        ),
+        ({"limit": "x"}, "saved meanwhile: 10 a day. Save"),
+        ({"timezone": "Mars"}, "saved meanwhile: 10 a day, days end at midnight, America/New York. Save"),
+    ],
+    ids=str,
+)
+def test_a_conflict_says_who_saved_what_and_what_was_typed(values: dict[str, str], told: str) -> None:
+    latest = [Change(2, NOON_US, "key 9", "override.set", {}), Change(1, NOON_US, "bob@example.com", "policy.changed", {})]
+    found = policy.conflict(SAVED, policy.read(policy.draft(values, SAVED)), latest)
+    assert found.startswith(f"bob@example.com {told}")
+
+
+def test_what_was_typed_is_quoted_and_an_apostrophe_is_left_alone() -> None:
+    mistakes = (LineMistake(1, "limit: 'many' is not a number of credits"), LineMistake(2, "o'brien is on line 1 already"))
+    dialog = Dialog("limits", mistakes=mistakes)
+    assert context(seen(), dialog=dialog)["mistakes"] == (
+        "Line 1: “many” is not a number of credits.",
+        "Line 2: o'brien is on line 1 already.",
+    )
+
+
 def test_a_zone_tells_its_time_and_its_next_reset() -> None:
     facts = context(seen())["zone"]
     assert facts == {
@@ -92,6 +122,7 @@ def test_a_preview_is_a_sentence_beside_what_is_saved() -> None:
     assert [len(found.first), len(found.rest), found.beyond] == [10, 4, 0]
     assert [bar.size for bar in found.bars][-3:] == ["", "x10", "x10"]
     assert found.bars[-1].title == "Fri, 20 Nov: 14 users paused"
+    assert found.begins == "22 Oct"
 
 
 def test_a_preview_of_nobody_and_of_very_many() -> None:

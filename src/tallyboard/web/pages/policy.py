@@ -1,5 +1,6 @@
 """The Credit Policy page: from what was read and what was typed to what its template needs. Pure."""
 
+import re
 from collections.abc import Mapping, Sequence
 from urllib.parse import quote
 from zoneinfo import ZoneInfo
@@ -156,7 +157,7 @@ def read_limit(text: str) -> tuple[int | None, str]:
     try:
         units = parse_limit(text)
     except Invalid as error:
-        sentence = str(error).removeprefix("limit: ").replace("'", "“", 1).replace("'", "”", 1)
+        sentence = _quoted(str(error).removeprefix("limit: "))
         return None, f"{sentence[:1].upper()}{sentence[1:]}."
     return units, "" if units is None or units <= LIMIT_UNITS_MAX else "That is more than can be counted."
 
@@ -168,13 +169,16 @@ def unsaved(typed: Draft, reading: Reading, saved: Policy) -> bool:
 
 
 def conflict(saved: Policy, mine: Reading, latest: Sequence[Change]) -> str:
-    """What somebody saved while a form was filled in, and what the form says. `latest` are the last changes, newest first."""
+    """What somebody saved while a form was filled in, and what the form says. `latest` are the last changes, newest first.
+
+    The zones are named where they are two, or where that of the form is none.
+    """
     who = next((changes.actor(each.actor) for each in latest if each.action in {"policy.changed", "account.changed"}), "Somebody else")
-    typed = f" You typed: {_in_force(mine.units, mine.zone.key)}." if mine.good and mine.zone else ""
-    return (
-        f"{who} saved meanwhile: {_in_force(saved.default_units, saved.timezone)}.{typed} "
-        "Save to put yours in the place of theirs, or discard to keep theirs."
-    )
+    zone = mine.zone.key if mine.zone else ""
+    both = zone != saved.timezone
+    theirs = _in_force(saved.default_units, saved.timezone if both else "")
+    typed = f" You typed: {_in_force(mine.units, zone if both else '')}." if mine.good else ""
+    return f"{who} saved meanwhile: {theirs}.{typed} Save to put yours in the place of theirs, or discard to keep theirs."
 
 
 def context(
@@ -250,7 +254,8 @@ def override_form(user: str, found: UserOverride | None, zone: ZoneInfo) -> Type
 
 
 def _in_force(units: int | None, timezone: str) -> str:
-    return f"{'no daily limit' if units is None else f'{limit_text(units)} a day'}, days end at midnight in {figures.zone_name(timezone)}"
+    limit = "no daily limit" if units is None else f"{limit_text(units)} a day"
+    return f"{limit}, days end at midnight, {figures.zone_name(timezone)}" if timezone else limit
 
 
 def _written(units: int | None) -> str:
@@ -305,8 +310,13 @@ def _called(key: str, user: User | None) -> dict[str, str]:
     return {"name": user.email or short_identifier(key), "detail": ""}
 
 
+def _quoted(text: str) -> str:
+    """A message that begins with what was typed, in the page's quotation marks."""
+    return re.sub(r"^'([^']*)'", r"“\1”", text)
+
+
 def _mistakes(mistakes: Sequence[LineMistake]) -> tuple[str, ...]:
-    named = [f"Line {each.line:,}: {each.message.removeprefix('limit: ')}." for each in mistakes[:MISTAKES_MAX]]
+    named = [f"Line {each.line:,}: {_quoted(each.message.removeprefix('limit: '))}." for each in mistakes[:MISTAKES_MAX]]
     if len(mistakes) > MISTAKES_MAX:
         named.append(f"{len(mistakes) - MISTAKES_MAX:,} more lines have a mistake.")
     return tuple(named)

@@ -37,6 +37,7 @@ class Trial(Struct, frozen=True):
     extent: str
     compared: str
     bars: tuple[Bar, ...]
+    begins: str
     highest: str
     first: tuple[Paused, ...]
     rest: tuple[Paused, ...]
@@ -59,6 +60,7 @@ def trial(units: int | None, found: Preview, saved_units: int | None, saved: Pre
             )
             for day, users in found.by_day
         ),
+        begins=figures.short_date(found.by_day[0][0]),
         highest=f"at most {figures.count(most, 'user')} on one day" if most else "",
         first=paused[:NAMED_FIRST],
         rest=paused[NAMED_FIRST:],
