@@ -1,6 +1,8 @@
 // Credit Policy: what is typed counts as unsaved until it is sent, and questions stand in front of the page.
 import { all, near, one, whenReplaced } from "./page";
 
+const FRESH_MS = 8000;
+
 let sending = false;
 
 export function startPolicy(): void {
@@ -43,6 +45,7 @@ function forgetDone(): void {
   if (!address.searchParams.has("done")) return;
   address.searchParams.delete("done");
   history.replaceState(history.state, "", address);
+  setTimeout(() => one(".done")?.removeAttribute("data-fresh"), FRESH_MS);
 }
 
 function ask(): void {

@@ -64,6 +64,20 @@ def test_a_user_is_given_a_limit_by_email_edited_and_removed(look: Open, northwi
     assert not limits_of(northwind)
 
 
+@pytest.mark.parametrize("size", [{"width": 1280, "height": 400}, {"width": 390, "height": 500}], ids=str)
+def test_what_was_done_is_told_where_one_looks(look: Open, size: dict[str, int]) -> None:
+    page = look({"viewport": size})
+    page.get_by_role("link", name="Add", exact=True).click()
+    fill(page, user="alice@northwind.example", limit="20")
+    told = page.get_by_text("Limit saved.")
+    expect(told).to_be_in_viewport(ratio=1)
+    assert page.evaluate("scrollY") > 200
+    head, box = page.get_by_role("heading", name="Limits of single users").bounding_box(), told.bounding_box()
+    assert head
+    assert box
+    assert box["y"] + box["height"] <= head["y"], "it covers what the page was scrolled to"
+
+
 def test_what_is_wrong_with_a_limit_is_said_beside_the_field_and_nothing_is_lost(look: Open, complaints: Complaints) -> None:
     complaints.expect("400")
     page = look(add=1)
