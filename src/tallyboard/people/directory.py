@@ -21,11 +21,16 @@ class User(Struct, frozen=True):
     name: str | None
 
 
+def is_email(text: str) -> bool:
+    """Whether it is written as an email address is."""
+    return _EMAIL.fullmatch(text) is not None
+
+
 def name_user(session: Session, account_id: int, user: User) -> None:
     """Set a user's email and name, None for none; a user not seen yet is added."""
     if not is_key(user.user):
         raise Invalid(f"a user key has 1 to {KEY_CHARACTERS_MAX} printable characters")
-    if user.email is not None and not _EMAIL.fullmatch(user.email):
+    if user.email is not None and not is_email(user.email):
         raise Invalid(f"{user.email[:80]!r} is not an email address")
     if user.name is not None and not is_key(user.name):
         raise Invalid(f"a name has 1 to {KEY_CHARACTERS_MAX} printable characters")

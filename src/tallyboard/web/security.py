@@ -31,6 +31,9 @@ DATA_HEADERS = {b"content-security-policy": b"default-src 'none'; frame-ancestor
 """For answers of the doors in front of the framework: they are data, never a page."""
 SESSION_COOKIE = "tallyboard_session"
 SECURE_SESSION_COOKIE = "__Host-tallyboard_session"
+VISIT_COOKIE = "tallyboard_visit"
+SECURE_VISIT_COOKIE = "__Host-tallyboard_visit"
+"""Before there is a session, forms are bound to this one, so that nobody else can sign a browser in."""
 
 
 def with_headers(app: ASGIApp) -> ASGIApp:
@@ -92,6 +95,17 @@ def check_form(session_secret: str, token: str) -> None:
         raise with_status(403, "the form is out of date; reload the page and try again")
 
 
+def check_same_site(fetch_site: str | None) -> None:
+    """Refuse what the browser says another site has sent; browsers that say nothing are held by the form's token alone."""
+    if fetch_site is not None and fetch_site not in {"same-origin", "none"}:
+        raise with_status(403, "the form was sent by another site")
+
+
 def cookie_name(app: App) -> str:
     """The session cookie; under https its name binds it to this host."""
     return SECURE_SESSION_COOKIE if app.settings.secure else SESSION_COOKIE
+
+
+def visit_cookie_name(app: App) -> str:
+    """The cookie of who has not signed in."""
+    return SECURE_VISIT_COOKIE if app.settings.secure else VISIT_COOKIE
