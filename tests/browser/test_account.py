@@ -119,3 +119,23 @@ def test_axe_finds_no_violation(
     expect(page.get_by_role("alert")).to_be_visible()
     assert _violations(page) == []
     assert page.evaluate(OVERFLOW) <= 0
+
+
+@pytest.mark.parametrize("look", LOOKS, ids=NAMES)
+def test_sessions_are_listed_and_ended(browser: Browser, server: Server, open_page: Open, look: dict[str, Any]) -> None:
+    other = open_page(f"{server.url}/usage", sign_in(browser, server))
+    page = open_page(f"{server.url}/account", sign_in(browser, server), **look)
+    lines = page.get_by_role("region", name="Where you are signed in").get_by_role("listitem")
+    expect(lines).to_have_count(2)
+    expect(lines.first).to_contain_text("this one")
+    if look.get("java_script_enabled", True):
+        assert _violations(page) == []
+    assert page.evaluate(OVERFLOW) <= 0
+    lines.last.get_by_role("button").click()
+    expect(page.get_by_role("status")).to_have_text("The session has ended.")
+    expect(lines).to_have_count(1)
+    other.reload()
+    expect(other).to_have_url(f"{server.url}/sign-in")
+    page.get_by_role("button", name="Sign out everywhere").focus()
+    page.keyboard.press("Enter")
+    expect(page).to_have_url(f"{server.url}/sign-in")

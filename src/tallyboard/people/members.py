@@ -96,16 +96,18 @@ def sign_in(session: Session, link_secret: str, now_us: int, browser: str = "") 
     return secret
 
 
-def recognize(session: Session, session_secret: str, now_us: int) -> Member | None:
+def recognize(session: Session, session_secret: str, now_us: int, idle_hours: int = sessions.IDLE_HOURS) -> Member | None:
     """The member whose session this is, None where it has ended."""
     line = session.one(
         """
         SELECT member.member_id, member.account_id, member.email, member.role
         FROM session JOIN member ON member.member_id = session.member_id
         WHERE session.secret_hash = :secret_hash AND session.expires_us > :now_us AND member.deactivated_us IS NULL
+            AND coalesce(session.seen_us, session.created_us) > :idle_since_us
         """,
         secret_hash=secrets.hashed(session_secret),
         now_us=now_us,
+        idle_since_us=sessions.idle_since(now_us, idle_hours),
     )
     return _read(line) if line else None
 

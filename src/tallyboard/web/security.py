@@ -9,7 +9,7 @@ from typing import TypeVar
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
 from tallyboard.app import App, Caller
-from tallyboard.people import keys, members
+from tallyboard.people import keys, members, sessions
 from tallyboard.people.keys import Scope as KeyScope
 from tallyboard.people.members import Member, Role
 from tallyboard.web.problems import Problem, unauthorized, with_status
@@ -70,12 +70,16 @@ async def off_loop(app: App, look_up: Callable[[], Result]) -> Result:
     return look_up() if app.ledger.quick else await asyncio.to_thread(look_up)
 
 
-def member(app: App, session_secret: str | None, now_us: int) -> Member | None:
-    """The member whose session cookie this is."""
+def member(app: App, session_secret: str | None, now_us: int, *, by_hand: bool = False) -> Member | None:
+    """The member whose session cookie this is. `by_hand` says that a person asked, not a page that refreshes itself."""
     if not session_secret:
         return None
     with app.ledger.reading() as session:
-        return members.recognize(session, session_secret, now_us)
+        found = members.recognize(session, session_secret, now_us, app.settings.session_idle_hours)
+        unseen = by_hand and found is not None and sessions.is_unseen(session, session_secret, now_us)
+    if unseen:
+        app.ledger.change(lambda writing: sessions.see(writing, session_secret, now_us)).result()
+    return found
 
 
 def check_administrator(found: Member) -> None:

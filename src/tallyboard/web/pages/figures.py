@@ -134,6 +134,13 @@ def span(seconds: int) -> str:
     return f"{minutes} min" if minutes else f"{max(seconds, 0)} s"
 
 
+def lately(at_us: int, in_zone: ZoneInfo, now_us: int) -> str:
+    """An instant to the minute: `today, 15:40`, `Tue, 10 Nov, 09:05`, with its year where that is not this one."""
+    local, now = (instant(each).astimezone(in_zone) for each in (at_us, now_us))
+    day = "today" if local.date() == now.date() else weekday_date(local.date()) if local.year == now.year else full_date(local.date())
+    return f"{day}, {local:%H:%M}"
+
+
 def zone_name(timezone: str) -> str:
     """A zone as it is written for people: `America/New York`."""
     return timezone.replace("_", " ")

@@ -26,8 +26,8 @@ def home(member: Member) -> str:
 
 
 def signed_in(request: Ask, now_us: int) -> Member | None:
-    """Who looks, None where nobody has signed in."""
-    return security.member(request.app.state.app, session_secret(request), now_us)
+    """Who looks, None where nobody has signed in. A live page that fetches itself again says so by the axis it has drawn."""
+    return security.member(request.app.state.app, session_secret(request), now_us, by_hand="axis" not in request.query_params)
 
 
 def administrator(request: Ask, now_us: int) -> Member | None:
@@ -104,7 +104,7 @@ def session_cookie(app: App, secret: str) -> Cookie:
 
 def visit_cookie(app: App, secret: str) -> Cookie:
     """What forms are bound to before there is a session; it goes when the browser is closed."""
-    return _cookie(app, security.visit_cookie_name(app), secret, None)
+    return _cookie(app, security.visit_cookie_name(app), secret, None if secret else 0)
 
 
 def _cookie(app: App, name: str, value: str, max_age: int | None) -> Cookie:

@@ -81,4 +81,7 @@ def _signed_in(request: Ask, secret: str, now_us: int) -> Response[bytes]:
     app: App = request.app.state.app
     member = security.member(app, secret, now_us)
     assert member is not None
-    return frame.redirect(frame.home(member), frame.session_cookie(app, secret))
+    before = frame.session_secret(request)
+    if before:
+        app.ledger.change(lambda session: sessions.end(session, before)).result()
+    return frame.redirect(frame.home(member), frame.session_cookie(app, secret), frame.visit_cookie(app, ""))
