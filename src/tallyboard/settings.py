@@ -72,6 +72,11 @@ class Settings:
         return f"{address.hostname or 'local'}{address.path}" if address.path.strip("/") else address.hostname or "the local PostgreSQL"
 
     @property
+    def address(self) -> str:
+        """Where people reach it, as far as the settings tell."""
+        return self.public_url or f"http://{self.host}:{self.port}"
+
+    @property
     def secure(self) -> bool:
         """Whether people come by https."""
         return self.public_url.startswith("https://")

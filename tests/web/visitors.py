@@ -56,7 +56,7 @@ def hidden(page: str, action: str) -> dict[str, str]:
 
 def said(answer: httpx.Response) -> list[str]:
     """What a page says aloud: its problems and its good news."""
-    found = re.findall(r'<(\w+) class="[^"]*"(?: id="[^"]*")? role="(?:alert|status)">(.*?)</\1>', answer.text, re.DOTALL)
+    found = re.findall(r'<(\w+)[^>]* role="(?:alert|status)">(.*?)</\1>', answer.text, re.DOTALL)  # One that is hidden ends otherwise.
     return [html.unescape(text).strip() for _, text in found]
 
 

@@ -1,6 +1,7 @@
 """The directory of users: who they are beside their key. Any user with usage is in it; a name may come first."""
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 
 from msgspec import Struct
@@ -83,6 +84,17 @@ def meant(session: Session, account_id: int, texts: Sequence[str]) -> dict[str, 
     only = {email: users[0] for email, users in by_email.items() if len(users) == 1}
     named = {**only, **{user.user: user for user in found}}
     return {text: named[text] for text in texts if text in named}
+
+
+def by_emails(session: Session, account_id: int, emails: Sequence[str]) -> dict[str, User]:
+    """The users with these emails, which are in small letters; an email that several users have means none of them."""
+    lines = session.among(
+        "SELECT lower(email), key, email, name FROM app_user WHERE account_id = :account_id AND lower(email) IN $keys",
+        sorted(set(emails)),
+        account_id=account_id,
+    )
+    times = Counter(line[0] for line in lines)
+    return {line[0]: User(*line[1:]) for line in lines if times[line[0]] == 1}
 
 
 def find(session: Session, account_id: int, search: str = "", after: str = "") -> list[User]:

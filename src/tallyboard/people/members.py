@@ -6,7 +6,7 @@ from secrets import randbelow
 from msgspec import Struct
 
 from tallyboard.ledger import audit
-from tallyboard.ledger.contract import Session
+from tallyboard.ledger.contract import Line, Session
 from tallyboard.ledger.locking import lock
 from tallyboard.people import secrets, sessions, throttle
 
@@ -39,11 +39,11 @@ def ensure_admin(session: Session, account_id: int, now_us: int, email: str = FI
     line = session.one(
         """
         SELECT member_id, account_id, email, role FROM member
-        WHERE account_id = :account_id AND role = 'admin' ORDER BY created_us, member_id LIMIT 1
+        WHERE account_id = :account_id AND role = 'admin' AND deactivated_us IS NULL ORDER BY created_us, member_id LIMIT 1
         """,
         account_id=account_id,
     )
-    return _read(line) if line else add(session, account_id, email, Role.ADMIN, "setup", now_us)
+    return read(line) if line else add(session, account_id, email, Role.ADMIN, "setup", now_us)
 
 
 def add(session: Session, account_id: int, email: str, role: Role, actor: str, now_us: int) -> Member:
@@ -109,7 +109,7 @@ def recognize(session: Session, session_secret: str, now_us: int, idle_hours: in
         now_us=now_us,
         idle_since_us=sessions.idle_since(now_us, idle_hours),
     )
-    return _read(line) if line else None
+    return read(line) if line else None
 
 
 def anybody_signed_in(session: Session) -> bool:
@@ -121,7 +121,7 @@ def of(session: Session, member_id: int) -> Member:
     """The member with this number."""
     line = session.one("SELECT member_id, account_id, email, role FROM member WHERE member_id = :member_id", member_id=member_id)
     assert line is not None
-    return _read(line)
+    return read(line)
 
 
 def with_password(session: Session, email: str) -> tuple[Member, str] | None:
@@ -133,7 +133,7 @@ def with_password(session: Session, email: str) -> tuple[Member, str] | None:
         """,
         email=plain(email),
     )
-    return (_read(line[:4]), line[4]) if line else None
+    return (read(line[:4]), line[4]) if line else None
 
 
 def password_of(session: Session, member: Member) -> str | None:
@@ -159,6 +159,7 @@ def plain(email: str) -> str:
     return email.strip().casefold()
 
 
-def _read(line: tuple[int, int, str, str]) -> Member:
+def read(line: Line) -> Member:
+    """A member from a line of id, account, email and role."""
     member_id, account_id, email, role = line
     return Member(member_id, account_id, email, Role(role))

@@ -16,7 +16,7 @@ from tallyboard.web import security
 
 Ask = Request[None, None, State]
 Form = Annotated[dict[str, str], Body(media_type=RequestEncodingType.URL_ENCODED)]
-NAVIGATION = (("/usage", "Credit Usage", "chart"), ("/policy", "Credit Policy", "sliders"))
+NAVIGATION = (("/usage", "Credit Usage", "chart"), ("/policy", "Credit Policy", "sliders"), ("/members", "Members", "people"))
 """What administrators see at the side: address, label, symbol."""
 
 
@@ -65,6 +65,17 @@ def check_visit_form(request: Ask, form: dict[str, str]) -> None:
     security.check_form(
         request.cookies.get(security.visit_cookie_name(request.app.state.app)) or secrets.make(), field(form, "_csrf_token")
     )
+
+
+def begin(request: Ask, secret: str, now_us: int) -> Response[bytes]:
+    """Let somebody in who has just got a session: to where they arrive. The session that the browser had before ends."""
+    app: App = request.app.state.app
+    member = security.member(app, secret, now_us)
+    assert member is not None
+    before = session_secret(request)
+    if before:
+        app.ledger.change(lambda session: sessions.end(session, before)).result()
+    return redirect(home(member), session_cookie(app, secret), visit_cookie(app, ""))
 
 
 def layout(request: Ask, member: Member, account: str, path: str) -> dict[str, object]:

@@ -29,7 +29,7 @@ def get_sign_in(request: Ask, token: str | None = None) -> Response[bytes]:
     secret = app.ledger.change(lambda session: members.sign_in(session, token, now_us, browser)).result()
     if secret is None:
         return _sign_in_page(request, f"This sign-in link has been used or is older than {members.LINK_MINUTES} minutes.", 403)
-    return _signed_in(request, secret, now_us)
+    return frame.begin(request, secret, now_us)
 
 
 @post("/sign-in", include_in_schema=False)
@@ -52,7 +52,7 @@ def post_sign_in(request: Ask, data: Form) -> Response[bytes]:
         return answer
     if secret is None:
         return _sign_in_page(request, WRONG, 403, email)
-    return _signed_in(request, secret, now_us)
+    return frame.begin(request, secret, now_us)
 
 
 @post("/sign-out", sync_to_thread=True, include_in_schema=False, status_code=303)
@@ -75,13 +75,3 @@ def _sign_in_page(request: Ask, problem: str | None = None, status: int = 200, e
     visit = kept or secrets.make()
     content = render.html("sign_in.html", problem=problem, email=email, csrf_token=security.form_token(visit))
     return frame.page(content, status=status, cookie=None if kept else frame.visit_cookie(app, visit))
-
-
-def _signed_in(request: Ask, secret: str, now_us: int) -> Response[bytes]:
-    app: App = request.app.state.app
-    member = security.member(app, secret, now_us)
-    assert member is not None
-    before = frame.session_secret(request)
-    if before:
-        app.ledger.change(lambda session: sessions.end(session, before)).result()
-    return frame.redirect(frame.home(member), frame.session_cookie(app, secret), frame.visit_cookie(app, ""))
