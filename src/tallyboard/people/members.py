@@ -149,6 +149,14 @@ def set_password(session: Session, member: Member, kept: str, now_us: int, sessi
     audit.note(session, member.account_id, member.email, "member.password_set", {"sessions_ended": ended}, now_us)
 
 
+def rename(session: Session, member: Member, email: str) -> bool:
+    """Give a member another email, which is plain; False where it is another member's. The account's row is taken."""
+    if session.one("SELECT 1 FROM member WHERE account_id = :account_id AND email = :email", account_id=member.account_id, email=email):
+        return False
+    session.run("UPDATE member SET email = :email WHERE member_id = :member_id", email=email, member_id=member.member_id)
+    return True
+
+
 def keep_password(session: Session, member: Member, kept: str) -> None:
     """Write down what is kept of a password, without a word."""
     session.run("UPDATE member SET password_hash = :kept WHERE member_id = :member_id", kept=kept, member_id=member.member_id)

@@ -43,6 +43,11 @@ def session_secret(request: Ask) -> str:
     return request.cookies.get(security.cookie_name(request.app.state.app), "")
 
 
+def form_token(request: Ask) -> str:
+    """What the forms of a signed-in member carry."""
+    return security.form_token(session_secret(request))
+
+
 def visitor(request: Ask) -> Visitor:
     """Where a request comes from."""
     return Visitor(request.client.host if request.client else "", sessions.browser_words(request.headers.get("user-agent", "")))
@@ -67,15 +72,15 @@ def check_visit_form(request: Ask, form: dict[str, str]) -> None:
     )
 
 
-def begin(request: Ask, secret: str, now_us: int) -> Response[bytes]:
-    """Let somebody in who has just got a session: to where they arrive. The session that the browser had before ends."""
+def begin(request: Ask, secret: str, now_us: int, path: str = "") -> Response[bytes]:
+    """Let somebody in who has just got a session: to a page of ours, or where they arrive. The session that the browser had before ends."""
     app: App = request.app.state.app
     member = security.member(app, secret, now_us)
     assert member is not None
     before = session_secret(request)
     if before:
         app.ledger.change(lambda session: sessions.end(session, before)).result()
-    return redirect(home(member), session_cookie(app, secret), visit_cookie(app, ""))
+    return redirect(path or home(member), session_cookie(app, secret), visit_cookie(app, ""))
 
 
 def layout(request: Ask, member: Member, account: str, path: str) -> dict[str, object]:

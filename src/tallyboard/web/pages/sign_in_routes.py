@@ -18,8 +18,8 @@ WRONG = "Email and password do not belong together."
 
 @get("/sign-in", include_in_schema=False)
 @in_thread
-def get_sign_in(request: Ask, token: str | None = None) -> Response[bytes]:
-    """With a one-time token: sign in. Without: the form."""
+def get_sign_in(request: Ask, token: str | None = None, to: str = "") -> Response[bytes]:
+    """With a one-time token: sign in, perhaps to set the account up. Without: the form."""
     app: App = request.app.state.app
     now_us = clock.now_us()
     if token is None:
@@ -29,7 +29,7 @@ def get_sign_in(request: Ask, token: str | None = None) -> Response[bytes]:
     secret = app.ledger.change(lambda session: members.sign_in(session, token, now_us, browser)).result()
     if secret is None:
         return _sign_in_page(request, f"This sign-in link has been used or is older than {members.LINK_MINUTES} minutes.", 403)
-    return frame.begin(request, secret, now_us)
+    return frame.begin(request, secret, now_us, "/set-up" if to == "set-up" else "")
 
 
 @post("/sign-in", include_in_schema=False)
