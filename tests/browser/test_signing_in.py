@@ -88,7 +88,7 @@ def test_a_form_of_another_site_is_refused_and_signs_nobody_out(browser: Browser
 def test_a_member_who_is_no_administrator_is_told_so(open_page: Open, northwind: Northwind, complaints: Complaints) -> None:
     complaints.expect("403")
     page = open_page(_link_of_a_member(northwind.server))
-    expect(page.get_by_role("heading", name="Your account")).to_be_visible()
+    expect(page.get_by_role("heading", name="My usage")).to_be_visible()
     expect(page.get_by_role("link", name="Credit Usage")).to_have_count(0)
     page.goto(northwind.address())
     expect(page.locator(".trouble-status")).to_have_text("403")

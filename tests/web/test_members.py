@@ -62,7 +62,7 @@ def test_an_invitation_leads_in_by_a_password_of_ones_own(server: Server, alice:
         again = bob.open(address.raw_path.decode())
         assert again.status_code == 200, "looking uses nothing up"
         done = bob.fill_in(address.raw_path.decode(), "/invitation", new=OTHER_PASSWORD, again=OTHER_PASSWORD)
-        assert (done.status_code, done.headers["location"]) == (303, "/account")
+        assert (done.status_code, done.headers["location"]) == (303, "/my")
         assert bob.is_in
         assert bob.open("/usage").status_code == bob.open("/members").status_code == 403
         used = bob.open(address.raw_path.decode())
@@ -167,7 +167,7 @@ def test_a_role_is_changed_and_the_member_signs_in_again_with_it(server: Server,
         assert bob.sign_in(BOB).headers["location"] == "/usage"
         assert change(alice, "role", number(server, BOB), role="member").status_code == 303
         assert bob.open("/usage").status_code == 303
-        assert bob.sign_in(BOB).headers["location"] == "/account"
+        assert bob.sign_in(BOB).headers["location"] == "/my"
         assert bob.open("/usage").status_code == 403
 
 

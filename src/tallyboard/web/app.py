@@ -15,13 +15,14 @@ from tallyboard.web import metrics, problems, security
 from tallyboard.web.api import operations, policy, usage, users
 from tallyboard.web.lane import with_lane
 from tallyboard.web.live import Streams
-from tallyboard.web.pages import account_routes, members_routes, policy_routes, render, routes, set_up_routes, sign_in_routes
+from tallyboard.web.pages import account_routes, members_routes, my_routes, policy_routes, render, routes, set_up_routes, sign_in_routes
 
 ROUTES = [
     routes.get_root,
     *sign_in_routes.ROUTES,
     *account_routes.ROUTES,
     *members_routes.ROUTES,
+    *my_routes.ROUTES,
     *set_up_routes.ROUTES,
     routes.get_usage_page,
     routes.get_usage_csv,
@@ -47,7 +48,7 @@ ROUTES = [
     operations.get_readiness,
     operations.get_metrics,
 ]
-_PAGE_PREFIXES = ("/usage", "/policy", "/sign-", "/account", "/members", "/invitation", "/set-up")
+_PAGE_PREFIXES = ("/usage", "/policy", "/sign-", "/account", "/members", "/invitation", "/set-up", "/my")
 
 
 def create(app: App) -> ASGIApp:

@@ -18,11 +18,12 @@ Ask = Request[None, None, State]
 Form = Annotated[dict[str, str], Body(media_type=RequestEncodingType.URL_ENCODED)]
 NAVIGATION = (("/usage", "Credit Usage", "chart"), ("/policy", "Credit Policy", "sliders"), ("/members", "Members", "people"))
 """What administrators see at the side: address, label, symbol."""
+EVERYONES = (("/my", "My usage", "own"),)
 
 
 def home(member: Member) -> str:
     """Where a member arrives."""
-    return "/usage" if member.role is Role.ADMIN else "/account"
+    return "/usage" if member.role is Role.ADMIN else "/my"
 
 
 def signed_in(request: Ask, now_us: int) -> Member | None:
@@ -85,7 +86,7 @@ def begin(request: Ask, secret: str, now_us: int, path: str = "") -> Response[by
 
 def layout(request: Ask, member: Member, account: str, path: str) -> dict[str, object]:
     """The keys of `layout.html`."""
-    shown = NAVIGATION if member.role is Role.ADMIN else ()
+    shown = NAVIGATION + EVERYONES if member.role is Role.ADMIN else EVERYONES
     return {
         "account": account,
         "member": member.email,

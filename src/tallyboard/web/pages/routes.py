@@ -1,7 +1,5 @@
 """The pages' doors: Credit Usage and its CSV. Rules live below; here is who may and what is asked."""
 
-from datetime import date
-
 from litestar import Response, get
 from litestar.response import Stream
 
@@ -16,18 +14,18 @@ from tallyboard.usage.overview import Overview, View
 from tallyboard.usage.question import Question, answer
 from tallyboard.web import security
 from tallyboard.web.api.usage import CACHE, etag
-from tallyboard.web.pages import figures, frame, render, usage
+from tallyboard.web.pages import figures, frame, links, render, usage
 from tallyboard.web.pages.frame import Ask
 from tallyboard.web.problems import Problem
 
-USER_CHARACTERS_MAX = 256
 AXIS_DIGITS_MAX = 30
 
 
-@get("/", include_in_schema=False)
-async def get_root() -> Response[bytes]:
-    """There is no page here; the usage is next door."""
-    return frame.redirect("/usage")
+@get("/", sync_to_thread=True, include_in_schema=False)
+def get_root(request: Ask) -> Response[bytes]:
+    """There is no page here; what one may see is next door."""
+    member = frame.signed_in(request, clock.now_us())
+    return frame.redirect("/sign-in" if member is None else frame.home(member))
 
 
 @get("/usage", sync_to_thread=True, include_in_schema=False)
@@ -45,7 +43,7 @@ def get_usage_page(request: Ask, window: str = "", day: str = "", user: str = ""
     headers = {"ETag": tag, "Cache-Control": CACHE, "Vary": "Cookie"}
     if tag in request.headers.get("if-none-match", ""):
         return Response(b"", status_code=304, headers=headers)
-    shown, reached = _overview(app, member.account_id, _view(window, day, user, q), now_us)
+    shown, reached = _overview(app, member.account_id, links.read(window, day, user, q), now_us)
     floor = int(axis) if axis.isascii() and axis.isdecimal() and len(axis) <= AXIS_DIGITS_MAX else 0
     content = render.html(
         "usage.html",
@@ -64,7 +62,7 @@ def get_usage_csv(request: Ask, window: str = "", day: str = "", user: str = "")
     member = frame.administrator(request, now_us)
     if member is None:
         return frame.redirect("/sign-in")
-    view = _view(window, day, user, "")
+    view = links.read(window, day, user, "")
     with app.ledger.reading() as session:
         span = days.window(view.window, days.today(now_us, zone_of(session, member.account_id).info))
         if view.day and view.day in span:
@@ -111,13 +109,3 @@ def _overview(app: App, account_id: int, view: View, now_us: int) -> tuple[Overv
 def _reach(session: Session, account_id: int, shown: Overview, now_us: int) -> Reach | None:
     users = {row.user for row in shown.rows} | ({shown.person.usage.user} if shown.person else set())
     return reach(session, account_id, sorted(users), shown.view.day or shown.today, now_us)
-
-
-def _view(window: str, day: str, user: str, search: str) -> View:
-    """The state a URL asks for; what makes no sense is passed over."""
-    try:
-        focused = date.fromisoformat(day) if len(day) == len("2026-11-22") else None
-    except ValueError:
-        focused = None
-    length = int(window) if window in {str(choice) for choice in days.WINDOWS} else days.WINDOWS[-1]
-    return View(length, focused, user[:USER_CHARACTERS_MAX] or None, search.strip()[:USER_CHARACTERS_MAX])
