@@ -6,10 +6,12 @@ import { startLive } from "./live";
 import { startPolicy } from "./policy";
 import { startTooltip } from "./tooltip";
 import { startVisits } from "./visit";
+import { suggestZone } from "./zone";
 
 startVisits();
 startHighlight();
 startTooltip();
 startKeyboard();
 startLive();
+suggestZone();
 startPolicy();

@@ -63,13 +63,13 @@ function fetchEarly(event: PointerEvent): void {
 }
 
 function destination(event: Event): string | undefined {
-  const link = near<HTMLAnchorElement>(event, '#page a[href^="/usage?"]');
+  const link = near<HTMLAnchorElement>(event, '#page a[href^="/usage?"], #page a[href^="/my?"]');
   if (link) return link.pathname + link.search;
   const day = near<HTMLButtonElement>(event, ".day");
   if (!day?.form) return undefined;
   const fields = new FormData(day.form, day);
   dropEmpty(fields);
-  return `/usage?${new URLSearchParams(fields as unknown as Record<string, string>)}`;
+  return `${new URL(day.form.action).pathname}?${new URLSearchParams(fields as unknown as Record<string, string>)}`;
 }
 
 function useWarm(visit: Visit): void {

@@ -155,12 +155,12 @@ class App:
         """Gauges and counters for operators, by name."""
         return {**self.ledger.figures(), "holds_expired_total": self._expired_holds}
 
-    def sign_in_link(self, address: str, account_id: int = accounts.FIRST_ACCOUNT_ID) -> str:
-        """A new one-time link for the account's administrator. `address` is where the server is reached."""
+    def sign_in_link(self, address: str, account_id: int = accounts.FIRST_ACCOUNT_ID, to: str = "") -> str:
+        """A new one-time link for the account's administrator. `address` is where the server is reached; `to` may be `set-up`."""
         now_us = clock.now_us()
         with self.ledger.writing() as session:
             secret = members.invite(session, members.ensure_admin(session, account_id, now_us), now_us)
-        return f"{self.settings.public_url or address}/sign-in?token={secret}"
+        return f"{self.settings.public_url or address}/sign-in?token={secret}{f'&to={to}' if to else ''}"
 
     def rebuild_days(self, account_id: int) -> "Future[bool]":
         """Do one step of what a zone change left to do; the future says whether there is more."""

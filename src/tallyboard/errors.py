@@ -37,6 +37,14 @@ class Overloaded(TallyboardError):
         self.retry_seconds = retry_seconds
 
 
+class TooOften(TallyboardError):
+    """It was tried too often in too short a time. It may be tried again after `retry_seconds`."""
+
+    def __init__(self, message: str, retry_seconds: int) -> None:
+        super().__init__(message)
+        self.retry_seconds = retry_seconds
+
+
 class Unavailable(TallyboardError):
     """The ledger cannot be reached or written (disk full, data folder gone); nothing was taken."""
 

@@ -33,11 +33,18 @@ TABLE = (
     Setting(
         "public_url", "TALLYBOARD_PUBLIC_URL", "", "The address people open, such as https://usage.example.com; https makes cookies secure."
     ),
+    Setting(
+        "session_idle_hours",
+        "TALLYBOARD_SESSION_IDLE_HOURS",
+        "12",
+        "After so many hours without use a session ends; after 14 days it ends in any case.",
+    ),
     Setting("log_level", "TALLYBOARD_LOG_LEVEL", "warning", "How much is logged: debug, info, warning or error."),
 )
 
 
 CONNECTIONS_MIN, CONNECTIONS_MAX = 2, 500
+IDLE_HOURS_MIN, IDLE_HOURS_MAX = 1, 336
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +57,7 @@ class Settings:
     host: str
     port: int
     public_url: str
+    session_idle_hours: int
     log_level: str
 
     @property
@@ -62,6 +70,11 @@ class Settings:
         except ValueError:
             return "a database"
         return f"{address.hostname or 'local'}{address.path}" if address.path.strip("/") else address.hostname or "the local PostgreSQL"
+
+    @property
+    def address(self) -> str:
+        """Where people reach it, as far as the settings tell."""
+        return self.public_url or f"http://{self.host}:{self.port}"
 
     @property
     def secure(self) -> bool:
@@ -85,6 +98,11 @@ def read(given: Mapping[str, object] | None = None, environment: Mapping[str, st
         raise Invalid(f"the database connections must be a number from {CONNECTIONS_MIN} to {CONNECTIONS_MAX}, not {connections!r}")
     if not texts["port"].isdecimal() or not 0 <= int(texts["port"]) <= 65_535:
         raise Invalid(f"the port must be a number from 0 to 65535, not {texts['port']!r}")
+    idle = texts["session_idle_hours"]
+    if not idle.isdecimal() or not IDLE_HOURS_MIN <= int(idle) <= IDLE_HOURS_MAX:
+        raise Invalid(
+            f"the hours after which an unused session ends must be a number from {IDLE_HOURS_MIN} to {IDLE_HOURS_MAX}, not {idle!r}"
+        )
     if texts["log_level"] not in {"debug", "info", "warning", "error"}:
         raise Invalid(f"the log level must be debug, info, warning or error, not {texts['log_level']!r}")
     if texts["public_url"] and not texts["public_url"].startswith(("http://", "https://")):
@@ -96,5 +114,6 @@ def read(given: Mapping[str, object] | None = None, environment: Mapping[str, st
         host=texts["host"],
         port=int(texts["port"]),
         public_url=texts["public_url"].rstrip("/"),
+        session_idle_hours=int(idle),
         log_level=texts["log_level"],
     )

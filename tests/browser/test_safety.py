@@ -92,4 +92,6 @@ def test_a_name_from_right_to_left_does_not_turn_the_row_around(visit: Open) -> 
 
 
 def _get(northwind: Northwind, path: str) -> httpx.Response:
-    return httpx.get(northwind.server.url + path, cookies={cookie["name"]: cookie["value"] for cookie in northwind.cookies})
+    """The answer to the administrator; to a stranger where the page is for strangers."""
+    cookies = [] if path.startswith("/sign-in") else northwind.cookies
+    return httpx.get(northwind.server.url + path, cookies={cookie["name"]: cookie["value"] for cookie in cookies})

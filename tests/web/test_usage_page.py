@@ -35,6 +35,7 @@ def html(shown: Overview, **changes: Any) -> str:
         "account": "Northwind",
         "member": "alice@northwind.example",
         "csrf_token": "token",
+        "path": "/usage",
         "nav": [("/usage", "Credit Usage", "chart", True)],
         "assets": dict.fromkeys(("app.js", "app.css", "inter.woff2", "favicon.svg"), "file"),
         "state": "7-1",

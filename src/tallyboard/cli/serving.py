@@ -82,8 +82,8 @@ def _greet(app: App, address: str) -> None:
     with app.ledger.reading() as session:
         if members.anybody_signed_in(session):
             return
-    talk.print("Nobody has signed in yet. This link signs you in once, within 30 minutes:")
-    print(app.sign_in_link(address), flush=True)
+    talk.print("Nobody has signed in yet. This link signs you in once, within 30 minutes, and sets the account up:")
+    print(app.sign_in_link(address, to="set-up"), flush=True)
 
 
 @contextmanager

@@ -22,8 +22,8 @@ DISTRIBUTED = (
     "hold",
 )
 """The first one's places are everyone's: what belongs to one account lies together."""
-REFERENCE = ("api_key", "member", "sign_in_link", "session")
-"""Copied to every node: they are looked up by a secret's hash, before the account is known."""
+REFERENCE = ("api_key", "member", "sign_in_link", "session", "sign_in_attempt")
+"""Copied to every node: they are looked up by a secret's hash or an email, before the account is known."""
 
 
 def distribute(engine: Engine) -> list[str]:

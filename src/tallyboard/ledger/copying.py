@@ -77,9 +77,10 @@ TABLES = (
     ),
     Table("hold", ("account_id", "hold_id"), ("user_key", "units", "granted_us", "expires_us", "ended_us", "ended_how", "actor")),
     Table("api_key", ("secret_hash",), ("key_id", "account_id", "name", "scopes", "user_key", "created_us", "expires_us", "revoked_us")),
-    Table("member", ("member_id",), ("account_id", "email", "role", "created_us"), at_first=1),
-    Table("sign_in_link", ("secret_hash",), ("member_id", "expires_us", "used_us"), at_first=None),
-    Table("session", ("secret_hash",), ("member_id", "created_us", "expires_us"), at_first=None),
+    Table("member", ("member_id",), ("account_id", "email", "role", "created_us", "password_hash", "deactivated_us"), at_first=1),
+    Table("sign_in_link", ("secret_hash",), ("member_id", "expires_us", "used_us", "purpose"), at_first=None),
+    Table("session", ("secret_hash",), ("member_id", "created_us", "expires_us", "seen_us", "browser"), at_first=None),
+    Table("sign_in_attempt", ("place",), ("failures", "last_us", "free_us"), at_first=None),
 )
 
 Watch = Callable[[str, int, int], object]

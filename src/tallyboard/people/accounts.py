@@ -61,14 +61,20 @@ def state(session: Session, account_id: int, now_us: int) -> str:
     return f"{revision}-{zone_version}-{int(days_version == zone_version)}-{today}"
 
 
+def check_name(name: str) -> str:
+    """A name of an account without the space around it, Invalid where it is none."""
+    name = name.strip()
+    if not 0 < len(name) <= NAME_CHARACTERS_MAX or not name.isprintable():
+        raise Invalid(f"a name has 1 to {NAME_CHARACTERS_MAX} printable characters")
+    return name
+
+
 def change(session: Session, account_id: int, actor: str, now_us: int, *, name: str | None = None, timezone: str | None = None) -> Account:
     """Rename the account or change its zone, and note what was changed."""
     lock(session, account_id)
     before = of(session, account_id)
     if name is not None:
-        name = name.strip()
-        if not 0 < len(name) <= NAME_CHARACTERS_MAX or not name.isprintable():
-            raise Invalid(f"a name has 1 to {NAME_CHARACTERS_MAX} printable characters")
+        name = check_name(name)
         session.run(
             "UPDATE account SET name = :name, revision = revision + 1 WHERE account_id = :account_id", name=name, account_id=account_id
         )

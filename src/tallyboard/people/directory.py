@@ -1,6 +1,7 @@
 """The directory of users: who they are beside their key. Any user with usage is in it; a name may come first."""
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 
 from msgspec import Struct
@@ -21,11 +22,16 @@ class User(Struct, frozen=True):
     name: str | None
 
 
+def is_email(text: str) -> bool:
+    """Whether it is written as an email address is."""
+    return _EMAIL.fullmatch(text) is not None
+
+
 def name_user(session: Session, account_id: int, user: User) -> None:
     """Set a user's email and name, None for none; a user not seen yet is added."""
     if not is_key(user.user):
         raise Invalid(f"a user key has 1 to {KEY_CHARACTERS_MAX} printable characters")
-    if user.email is not None and not _EMAIL.fullmatch(user.email):
+    if user.email is not None and not is_email(user.email):
         raise Invalid(f"{user.email[:80]!r} is not an email address")
     if user.name is not None and not is_key(user.name):
         raise Invalid(f"a name has 1 to {KEY_CHARACTERS_MAX} printable characters")
@@ -78,6 +84,17 @@ def meant(session: Session, account_id: int, texts: Sequence[str]) -> dict[str, 
     only = {email: users[0] for email, users in by_email.items() if len(users) == 1}
     named = {**only, **{user.user: user for user in found}}
     return {text: named[text] for text in texts if text in named}
+
+
+def by_emails(session: Session, account_id: int, emails: Sequence[str]) -> dict[str, User]:
+    """The users with these emails, which are in small letters; an email that several users have means none of them."""
+    lines = session.among(
+        "SELECT lower(email), key, email, name FROM app_user WHERE account_id = :account_id AND lower(email) IN $keys",
+        sorted(set(emails)),
+        account_id=account_id,
+    )
+    times = Counter(line[0] for line in lines)
+    return {line[0]: User(*line[1:]) for line in lines if times[line[0]] == 1}
 
 
 def find(session: Session, account_id: int, search: str = "", after: str = "") -> list[User]:

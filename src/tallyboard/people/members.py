@@ -1,4 +1,4 @@
-"""Members sign in: by a one-time link now, and stay signed in by a session kept on the server."""
+"""Members: who signs in to an account. They get in by a one-time link (here) or a password (sign_in.py)."""
 
 from enum import StrEnum
 from secrets import randbelow
@@ -6,17 +6,15 @@ from secrets import randbelow
 from msgspec import Struct
 
 from tallyboard.ledger import audit
-from tallyboard.ledger.contract import Session
+from tallyboard.ledger.contract import Line, Session
 from tallyboard.ledger.locking import lock
-from tallyboard.people import secrets
+from tallyboard.people import secrets, sessions, throttle
 
 LINK_MINUTES = 30
-SESSION_DAYS = 14
 FIRST_EMAIL = "admin@localhost"
 ID_MAX = 1 << 53
 """Ids are drawn by lot, so that no process need ask another, from as many as every program can hold exactly."""
 _MINUTE_US = 60_000_000
-_DAY_US = 86_400_000_000
 
 
 class Role(StrEnum):
@@ -41,15 +39,16 @@ def ensure_admin(session: Session, account_id: int, now_us: int, email: str = FI
     line = session.one(
         """
         SELECT member_id, account_id, email, role FROM member
-        WHERE account_id = :account_id AND role = 'admin' ORDER BY created_us, member_id LIMIT 1
+        WHERE account_id = :account_id AND role = 'admin' AND deactivated_us IS NULL ORDER BY created_us, member_id LIMIT 1
         """,
         account_id=account_id,
     )
-    return _read(line) if line else add(session, account_id, email, Role.ADMIN, "setup", now_us)
+    return read(line) if line else add(session, account_id, email, Role.ADMIN, "setup", now_us)
 
 
 def add(session: Session, account_id: int, email: str, role: Role, actor: str, now_us: int) -> Member:
     """A new member."""
+    email = plain(email)
     member = Member(randbelow(ID_MAX), account_id, email, role)
     session.run(
         """
@@ -78,48 +77,39 @@ def invite(session: Session, member: Member, now_us: int) -> str:
     return secret
 
 
-def sign_in(session: Session, link_secret: str, now_us: int) -> str | None:
+def sign_in(session: Session, link_secret: str, now_us: int, browser: str = "") -> str | None:
     """Use a link up and begin a session: its secret, or None where the link is unknown, used or expired."""
     line = session.one(
         """
         UPDATE sign_in_link SET used_us = :now_us
-        WHERE secret_hash = :secret_hash AND used_us IS NULL AND expires_us > :now_us RETURNING member_id
+        WHERE secret_hash = :secret_hash AND used_us IS NULL AND expires_us > :now_us AND purpose IS NULL RETURNING member_id
         """,
         now_us=now_us,
         secret_hash=secrets.hashed(link_secret),
     )
     if line is None:
         return None
-    secret = secrets.make()
-    session.run(
-        """
-        INSERT INTO session (secret_hash, member_id, created_us, expires_us)
-        VALUES (:secret_hash, :member_id, :now_us, :expires_us)
-        """,
-        secret_hash=secrets.hashed(secret),
-        member_id=line[0],
-        now_us=now_us,
-        expires_us=now_us + SESSION_DAYS * _DAY_US,
-    )
-    session.run("DELETE FROM session WHERE expires_us <= :now_us", now_us=now_us)
-    member = recognize(session, secret, now_us)
-    assert member is not None
-    audit.note(session, member.account_id, member.email, "member.signed_in", {}, now_us)
+    member = of(session, line[0])
+    secret = sessions.begin(session, member.member_id, browser, now_us)
+    throttle.forget(session, throttle.of_email(member.email))
+    audit.note(session, member.account_id, member.email, "member.signed_in", {"by": "link"}, now_us)
     return secret
 
 
-def recognize(session: Session, session_secret: str, now_us: int) -> Member | None:
+def recognize(session: Session, session_secret: str, now_us: int, idle_hours: int = sessions.IDLE_HOURS) -> Member | None:
     """The member whose session this is, None where it has ended."""
     line = session.one(
         """
         SELECT member.member_id, member.account_id, member.email, member.role
         FROM session JOIN member ON member.member_id = session.member_id
-        WHERE session.secret_hash = :secret_hash AND session.expires_us > :now_us
+        WHERE session.secret_hash = :secret_hash AND session.expires_us > :now_us AND member.deactivated_us IS NULL
+            AND coalesce(session.seen_us, session.created_us) > :idle_since_us
         """,
         secret_hash=secrets.hashed(session_secret),
         now_us=now_us,
+        idle_since_us=sessions.idle_since(now_us, idle_hours),
     )
-    return _read(line) if line else None
+    return read(line) if line else None
 
 
 def anybody_signed_in(session: Session) -> bool:
@@ -127,11 +117,57 @@ def anybody_signed_in(session: Session) -> bool:
     return session.one("SELECT 1 FROM sign_in_link WHERE used_us IS NOT NULL LIMIT 1") is not None
 
 
-def sign_out(session: Session, session_secret: str) -> None:
-    """End a session."""
-    session.run("DELETE FROM session WHERE secret_hash = :secret_hash", secret_hash=secrets.hashed(session_secret))
+def of(session: Session, member_id: int) -> Member:
+    """The member with this number."""
+    line = session.one("SELECT member_id, account_id, email, role FROM member WHERE member_id = :member_id", member_id=member_id)
+    assert line is not None
+    return read(line)
 
 
-def _read(line: tuple[int, int, str, str]) -> Member:
+def with_password(session: Session, email: str) -> tuple[Member, str] | None:
+    """Who may sign in by this email and a password, and what is kept of the password."""
+    line = session.one(
+        """
+        SELECT member_id, account_id, email, role, password_hash FROM member
+        WHERE email = :email AND password_hash IS NOT NULL AND deactivated_us IS NULL ORDER BY created_us, member_id LIMIT 1
+        """,
+        email=plain(email),
+    )
+    return (read(line[:4]), line[4]) if line else None
+
+
+def password_of(session: Session, member: Member) -> str | None:
+    """What is kept of a member's password, None where there is none."""
+    line = session.one("SELECT password_hash FROM member WHERE member_id = :member_id", member_id=member.member_id)
+    return line[0] if line else None
+
+
+def set_password(session: Session, member: Member, kept: str, now_us: int, session_secret: str) -> None:
+    """Replace a member's password by one that was hashed before; every other session of the member ends."""
+    keep_password(session, member, kept)
+    ended = sessions.end_all(session, member.member_id, but=session_secret)
+    audit.note(session, member.account_id, member.email, "member.password_set", {"sessions_ended": ended}, now_us)
+
+
+def rename(session: Session, member: Member, email: str) -> bool:
+    """Give a member another email, which is plain; False where it is another member's. The account's row is taken."""
+    if session.one("SELECT 1 FROM member WHERE account_id = :account_id AND email = :email", account_id=member.account_id, email=email):
+        return False
+    session.run("UPDATE member SET email = :email WHERE member_id = :member_id", email=email, member_id=member.member_id)
+    return True
+
+
+def keep_password(session: Session, member: Member, kept: str) -> None:
+    """Write down what is kept of a password, without a word."""
+    session.run("UPDATE member SET password_hash = :kept WHERE member_id = :member_id", kept=kept, member_id=member.member_id)
+
+
+def plain(email: str) -> str:
+    """An email as it is kept and looked up: however it is written, it is the same."""
+    return email.strip().casefold()
+
+
+def read(line: Line) -> Member:
+    """A member from a line of id, account, email and role."""
     member_id, account_id, email, role = line
     return Member(member_id, account_id, email, Role(role))

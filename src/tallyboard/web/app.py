@@ -15,12 +15,15 @@ from tallyboard.web import metrics, problems, security
 from tallyboard.web.api import operations, policy, usage, users
 from tallyboard.web.lane import with_lane
 from tallyboard.web.live import Streams
-from tallyboard.web.pages import policy_routes, render, routes
+from tallyboard.web.pages import account_routes, members_routes, my_routes, policy_routes, render, routes, set_up_routes, sign_in_routes
 
 ROUTES = [
     routes.get_root,
-    routes.get_sign_in,
-    routes.post_sign_out,
+    *sign_in_routes.ROUTES,
+    *account_routes.ROUTES,
+    *members_routes.ROUTES,
+    *my_routes.ROUTES,
+    *set_up_routes.ROUTES,
     routes.get_usage_page,
     routes.get_usage_csv,
     policy_routes.get_policy_page,
@@ -45,7 +48,7 @@ ROUTES = [
     operations.get_readiness,
     operations.get_metrics,
 ]
-_PAGE_PREFIXES = ("/usage", "/policy", "/sign-")
+_PAGE_PREFIXES = ("/usage", "/policy", "/sign-", "/account", "/members", "/invitation", "/set-up", "/my")
 
 
 def create(app: App) -> ASGIApp:

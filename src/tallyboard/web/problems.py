@@ -51,6 +51,7 @@ _KINDS: dict[type[Exception], _Kind] = {
     errors.NotFound: _Kind(404, "not-found", "There is no such thing"),
     errors.Stale: _Kind(412, "stale", "It has changed meanwhile"),
     errors.Taken: _Kind(409, "taken", "It is somebody else's"),
+    errors.TooOften: _Kind(429, "too-often", "Too many tries"),
     errors.Overloaded: _Kind(503, "overloaded", "Too much at once"),
     errors.Migrating: _Kind(503, "migrating", "Tallyboard is being brought up to date"),
     errors.Unavailable: _Kind(503, "unavailable", "Tallyboard cannot answer now"),
@@ -73,8 +74,8 @@ def of(error: Exception) -> Problem:
         return error
     for kind, found in _KINDS.items():
         if isinstance(error, kind):
-            seconds = error.retry_seconds if isinstance(error, errors.Overloaded) else RETRY_SECONDS
-            headers = {"Retry-After": str(seconds)} if found.status == 503 else {}
+            seconds = error.retry_seconds if isinstance(error, errors.Overloaded | errors.TooOften) else RETRY_SECONDS
+            headers = {"Retry-After": str(seconds)} if found.status in {429, 503} else {}
             more = {"mistakes": [{"line": m.line, "message": m.message} for m in error.mistakes]} if isinstance(error, CardError) else {}
             return Problem(found.status, found.name, found.title, str(error), more=more, headers=headers)
     return Problem(500, "internal", "A mistake of ours", "Something went wrong that should not; the server's log says what.")

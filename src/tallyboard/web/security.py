@@ -9,7 +9,7 @@ from typing import TypeVar
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
 from tallyboard.app import App, Caller
-from tallyboard.people import keys, members
+from tallyboard.people import keys, members, sessions
 from tallyboard.people.keys import Scope as KeyScope
 from tallyboard.people.members import Member, Role
 from tallyboard.web.problems import Problem, unauthorized, with_status
@@ -31,6 +31,9 @@ DATA_HEADERS = {b"content-security-policy": b"default-src 'none'; frame-ancestor
 """For answers of the doors in front of the framework: they are data, never a page."""
 SESSION_COOKIE = "tallyboard_session"
 SECURE_SESSION_COOKIE = "__Host-tallyboard_session"
+VISIT_COOKIE = "tallyboard_visit"
+SECURE_VISIT_COOKIE = "__Host-tallyboard_visit"
+"""Before there is a session, forms are bound to this one, so that nobody else can sign a browser in."""
 
 
 def with_headers(app: ASGIApp) -> ASGIApp:
@@ -67,12 +70,16 @@ async def off_loop(app: App, look_up: Callable[[], Result]) -> Result:
     return look_up() if app.ledger.quick else await asyncio.to_thread(look_up)
 
 
-def member(app: App, session_secret: str | None, now_us: int) -> Member | None:
-    """The member whose session cookie this is."""
+def member(app: App, session_secret: str | None, now_us: int, *, by_hand: bool = False) -> Member | None:
+    """The member whose session cookie this is. `by_hand` says that a person asked, not a page that refreshes itself."""
     if not session_secret:
         return None
     with app.ledger.reading() as session:
-        return members.recognize(session, session_secret, now_us)
+        found = members.recognize(session, session_secret, now_us, app.settings.session_idle_hours)
+        unseen = by_hand and found is not None and sessions.is_unseen(session, session_secret, now_us)
+    if unseen:
+        app.ledger.change(lambda writing: sessions.see(writing, session_secret, now_us)).result()
+    return found
 
 
 def check_administrator(found: Member) -> None:
@@ -92,6 +99,17 @@ def check_form(session_secret: str, token: str) -> None:
         raise with_status(403, "the form is out of date; reload the page and try again")
 
 
+def check_same_site(fetch_site: str | None) -> None:
+    """Refuse what the browser says another site has sent; browsers that say nothing are held by the form's token alone."""
+    if fetch_site is not None and fetch_site not in {"same-origin", "none"}:
+        raise with_status(403, "the form was sent by another site")
+
+
 def cookie_name(app: App) -> str:
     """The session cookie; under https its name binds it to this host."""
     return SECURE_SESSION_COOKIE if app.settings.secure else SESSION_COOKIE
+
+
+def visit_cookie_name(app: App) -> str:
+    """The cookie of who has not signed in."""
+    return SECURE_VISIT_COOKIE if app.settings.secure else VISIT_COOKIE

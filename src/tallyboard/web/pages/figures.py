@@ -75,6 +75,16 @@ def count(number: int, noun: str) -> str:
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
+def wait(seconds: int) -> str:
+    """How long to wait: `1 second`, `40 seconds`, `2 minutes`, rounded up."""
+    return count(seconds, "second") if seconds < 90 else count(-(-seconds // 60), "minute")
+
+
+def sentence(text: str) -> str:
+    """What an error says, as a sentence."""
+    return f"{text[:1].upper()}{text[1:].removesuffix('.')}."
+
+
 def ordinal(number: int) -> str:
     """A place in an order: `1st`, `2nd`, `13th`."""
     suffix = "th" if number % 100 in (11, 12, 13) else {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th")
@@ -122,6 +132,13 @@ def span(seconds: int) -> str:
     if hours:
         return f"{hours} h {minutes} min"
     return f"{minutes} min" if minutes else f"{max(seconds, 0)} s"
+
+
+def lately(at_us: int, in_zone: ZoneInfo, now_us: int) -> str:
+    """An instant to the minute: `today, 15:40`, `Tue, 10 Nov, 09:05`, with its year where that is not this one."""
+    local, now = (instant(each).astimezone(in_zone) for each in (at_us, now_us))
+    day = "today" if local.date() == now.date() else weekday_date(local.date()) if local.year == now.year else full_date(local.date())
+    return f"{day}, {local:%H:%M}"
 
 
 def zone_name(timezone: str) -> str:

@@ -1,15 +1,27 @@
 """Addresses of the Credit Usage page: its state is its URL, so every control is an address."""
 
-from datetime import timedelta
+from datetime import date, timedelta
 from typing import Any
 from urllib.parse import urlencode
 
 from msgspec import structs
 
+from tallyboard import days
 from tallyboard.usage.overview import Overview, View
 
 USAGE = "/usage"
 USAGE_CSV = "/usage.csv"
+USER_CHARACTERS_MAX = 256
+
+
+def read(window: str, day: str = "", user: str = "", search: str = "") -> View:
+    """The state a URL asks for; what makes no sense is passed over."""
+    try:
+        focused = date.fromisoformat(day) if len(day) == len("2026-11-22") else None
+    except ValueError:
+        focused = None
+    length = int(window) if window in {str(choice) for choice in days.WINDOWS} else days.WINDOWS[-1]
+    return View(length, focused, user[:USER_CHARACTERS_MAX] or None, search.strip()[:USER_CHARACTERS_MAX])
 
 
 def address(view: View, path: str = USAGE) -> str:

@@ -1,73 +1,31 @@
-"""The pages' doors: sign-in, sign-out, Credit Usage and its CSV. Rules live below; here is who may and what is asked."""
+"""The pages' doors: Credit Usage and its CSV. Rules live below; here is who may and what is asked."""
 
-from datetime import date
-from typing import Annotated
-
-from litestar import Response, get, post
-from litestar.datastructures import Cookie
-from litestar.enums import RequestEncodingType
-from litestar.params import Body
+from litestar import Response, get
 from litestar.response import Stream
 
 from tallyboard import clock, days
 from tallyboard.app import App
 from tallyboard.ledger.contract import Session
 from tallyboard.ledger.rollups import zone_of
-from tallyboard.people import accounts, members
-from tallyboard.people.members import SESSION_DAYS
+from tallyboard.people import accounts
 from tallyboard.policy.reach import Reach, reach
 from tallyboard.usage import export, overview, palette
 from tallyboard.usage.overview import Overview, View
 from tallyboard.usage.question import Question, answer
 from tallyboard.web import security
 from tallyboard.web.api.usage import CACHE, etag
-from tallyboard.web.pages import render, usage
-from tallyboard.web.pages.frame import Ask, administrator, layout, page, redirect
+from tallyboard.web.pages import figures, frame, links, render, usage
+from tallyboard.web.pages.frame import Ask
 from tallyboard.web.problems import Problem
 
-USER_CHARACTERS_MAX = 256
 AXIS_DIGITS_MAX = 30
 
 
-@get("/", include_in_schema=False)
-async def get_root() -> Response[bytes]:
-    """There is no page here; the usage is next door."""
-    return redirect("/usage")
-
-
-@get("/sign-in", sync_to_thread=True, include_in_schema=False)
-def get_sign_in(request: Ask, token: str | None = None) -> Response[bytes]:
-    """With a one-time token: sign in. Without: say how to get one."""
-    app: App = request.app.state.app
-    if token is None:
-        return page(render.html("sign_in.html", problem=None))
-    now_us = clock.now_us()
-    secret = app.ledger.change(lambda session: members.sign_in(session, token, now_us)).result()
-    if secret is None:
-        problem = f"This sign-in link has been used or is older than {members.LINK_MINUTES} minutes."
-        return page(render.html("sign_in.html", problem=problem), status=403)
-    cookie = Cookie(
-        key=security.cookie_name(app),
-        value=secret,
-        path="/",
-        max_age=SESSION_DAYS * 86_400,
-        httponly=True,
-        secure=app.settings.secure,
-        samesite="lax",
-    )
-    return redirect("/usage", cookie)
-
-
-@post("/sign-out", sync_to_thread=True, include_in_schema=False, status_code=303)
-def post_sign_out(request: Ask, data: Annotated[dict[str, str], Body(media_type=RequestEncodingType.URL_ENCODED)]) -> Response[bytes]:
-    """End the session, on the server and in the browser."""
-    app: App = request.app.state.app
-    name = security.cookie_name(app)
-    secret = request.cookies.get(name, "")
-    security.check_form(secret, str(data.get("_csrf_token", "")))
-    app.ledger.change(lambda session: members.sign_out(session, secret)).result()
-    gone = Cookie(key=name, value="", path="/", max_age=0, httponly=True, secure=app.settings.secure, samesite="lax")
-    return redirect("/sign-in", gone)
+@get("/", sync_to_thread=True, include_in_schema=False)
+def get_root(request: Ask) -> Response[bytes]:
+    """There is no page here; what one may see is next door."""
+    member = frame.signed_in(request, clock.now_us())
+    return frame.redirect("/sign-in" if member is None else frame.home(member))
 
 
 @get("/usage", sync_to_thread=True, include_in_schema=False)
@@ -75,24 +33,25 @@ def get_usage_page(request: Ask, window: str = "", day: str = "", user: str = ""
     """Credit Usage: every state of it has a URL."""
     app: App = request.app.state.app
     now_us = clock.now_us()
-    member = administrator(request, now_us)
+    member = frame.administrator(request, now_us)
     if member is None:
-        return redirect("/sign-in")
+        return frame.redirect("/sign-in")
     with app.ledger.reading() as session:
         current = accounts.state(session, member.account_id, now_us)
-    tag = etag(current, member, render.assets(), window, day, user, q, axis)
+    form_token = security.form_token(frame.session_secret(request))  # Stands in the page, too.
+    tag = etag(current, member, form_token, render.assets(), window, day, user, q, axis)
     headers = {"ETag": tag, "Cache-Control": CACHE, "Vary": "Cookie"}
     if tag in request.headers.get("if-none-match", ""):
         return Response(b"", status_code=304, headers=headers)
-    shown, reached = _overview(app, member.account_id, _view(window, day, user, q), now_us)
+    shown, reached = _overview(app, member.account_id, links.read(window, day, user, q), now_us)
     floor = int(axis) if axis.isascii() and axis.isdecimal() and len(axis) <= AXIS_DIGITS_MAX else 0
     content = render.html(
         "usage.html",
-        **layout(request, member, shown.report.account, "/usage"),
+        **frame.layout(request, member, shown.report.account, "/usage"),
         **usage.context(shown, axis_floor_units=floor, reach=reached),
         state=current,
     )
-    return page(content, headers=headers)
+    return frame.page(content, headers=headers)
 
 
 @get("/usage.csv", sync_to_thread=True, include_in_schema=False)
@@ -100,10 +59,10 @@ def get_usage_csv(request: Ask, window: str = "", day: str = "", user: str = "")
     """All users of what the page shows, to the unit."""
     app: App = request.app.state.app
     now_us = clock.now_us()
-    member = administrator(request, now_us)
+    member = frame.administrator(request, now_us)
     if member is None:
-        return redirect("/sign-in")
-    view = _view(window, day, user, "")
+        return frame.redirect("/sign-in")
+    view = links.read(window, day, user, "")
     with app.ledger.reading() as session:
         span = days.window(view.window, days.today(now_us, zone_of(session, member.account_id).info))
         if view.day and view.day in span:
@@ -123,7 +82,7 @@ def error_page(request: Ask, problem: Problem) -> bytes:
         "error.html",
         status=problem.status,
         title=problem.title,
-        detail=f"{problem.detail[:1].upper()}{problem.detail[1:].removesuffix('.')}.",
+        detail=figures.sentence(problem.detail),
         way_on=("/usage", "Credit Usage"),
         csrf_token=csrf_token,
     )
@@ -150,13 +109,3 @@ def _overview(app: App, account_id: int, view: View, now_us: int) -> tuple[Overv
 def _reach(session: Session, account_id: int, shown: Overview, now_us: int) -> Reach | None:
     users = {row.user for row in shown.rows} | ({shown.person.usage.user} if shown.person else set())
     return reach(session, account_id, sorted(users), shown.view.day or shown.today, now_us)
-
-
-def _view(window: str, day: str, user: str, search: str) -> View:
-    """The state a URL asks for; what makes no sense is passed over."""
-    try:
-        focused = date.fromisoformat(day) if len(day) == len("2026-11-22") else None
-    except ValueError:
-        focused = None
-    length = int(window) if window in {str(choice) for choice in days.WINDOWS} else days.WINDOWS[-1]
-    return View(length, focused, user[:USER_CHARACTERS_MAX] or None, search.strip()[:USER_CHARACTERS_MAX])
