@@ -11,7 +11,7 @@ from litestar.types import ASGIApp
 
 from tallyboard import __version__
 from tallyboard.app import App
-from tallyboard.web import metrics, problems, security
+from tallyboard.web import body, metrics, problems, security
 from tallyboard.web.api import operations, policy, usage, users
 from tallyboard.web.lane import with_lane
 from tallyboard.web.live import Streams
@@ -48,6 +48,7 @@ ROUTES = [
     operations.get_readiness,
     operations.get_metrics,
 ]
+REQUEST_BYTES_MAX = 1_048_576
 _PAGE_PREFIXES = ("/usage", "/policy", "/sign-", "/account", "/members", "/invitation", "/set-up", "/my")
 
 
@@ -62,10 +63,11 @@ def create(app: App) -> ASGIApp:
         openapi_config=OpenAPIConfig(
             title="Tallyboard", version=__version__, path="/api/docs", render_plugins=[JsonRenderPlugin(path="/openapi.json")]
         ),
-        request_max_body_size=1_048_576,
+        guards=[security.check_host],
+        request_max_body_size=REQUEST_BYTES_MAX,
         debug=False,
     )
-    return with_lane(app, security.with_headers(framework))
+    return with_lane(app, security.with_headers(body.with_whole_bodies(framework, REQUEST_BYTES_MAX), app.settings))
 
 
 def _answer_problem(request: Request[None, None, State], error: Exception) -> Response[bytes]:
@@ -76,7 +78,7 @@ def _answer_problem(request: Request[None, None, State], error: Exception) -> Re
     else:
         problem = problems.of(error)
     metrics.log_trouble(error, problem.status)
-    path = request.url.path
+    path = request.scope["path"]
     headers = {"Cache-Control": "no-store", **problem.headers}
     if path == "/" or path.startswith(_PAGE_PREFIXES):
         return Response(routes.error_page(request, problem), status_code=problem.status, media_type=MediaType.HTML, headers=headers)
