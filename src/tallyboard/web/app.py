@@ -36,6 +36,7 @@ ROUTES = [
     usage.get_stream,
     users.get_users,
     users.put_user,
+    users.delete_profile,
     policy.get_policy,
     policy.put_policy,
     policy.get_overrides,
