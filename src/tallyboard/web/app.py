@@ -15,7 +15,17 @@ from tallyboard.web import body, metrics, problems, security
 from tallyboard.web.api import operations, policy, usage, users
 from tallyboard.web.lane import with_lane
 from tallyboard.web.live import Streams
-from tallyboard.web.pages import account_routes, members_routes, my_routes, policy_routes, render, routes, set_up_routes, sign_in_routes
+from tallyboard.web.pages import (
+    account_routes,
+    keys_routes,
+    members_routes,
+    my_routes,
+    policy_routes,
+    render,
+    routes,
+    set_up_routes,
+    sign_in_routes,
+)
 
 ROUTES = [
     routes.get_root,
@@ -32,6 +42,10 @@ ROUTES = [
     policy_routes.post_overrides,
     policy_routes.post_removal,
     policy_routes.post_release,
+    keys_routes.get_keys_page,
+    keys_routes.post_key,
+    keys_routes.post_rotation,
+    keys_routes.post_revocation,
     usage.get_usage,
     usage.get_stream,
     users.get_users,
@@ -50,7 +64,7 @@ ROUTES = [
     operations.get_metrics,
 ]
 REQUEST_BYTES_MAX = 1_048_576
-_PAGE_PREFIXES = ("/usage", "/policy", "/sign-", "/account", "/members", "/invitation", "/set-up", "/my")
+_PAGE_PREFIXES = ("/usage", "/policy", "/sign-", "/account", "/members", "/invitation", "/set-up", "/my", "/keys")
 
 
 def create(app: App) -> ASGIApp:
