@@ -17,6 +17,7 @@ from tallyboard.web.lane import with_lane
 from tallyboard.web.live import Streams
 from tallyboard.web.pages import (
     account_routes,
+    audit_routes,
     keys_routes,
     members_routes,
     my_routes,
@@ -46,6 +47,10 @@ ROUTES = [
     keys_routes.post_key,
     keys_routes.post_rotation,
     keys_routes.post_revocation,
+    audit_routes.get_audit_page,
+    audit_routes.get_audit_csv,
+    audit_routes.get_audit_ndjson,
+    audit_routes.post_audit_check,
     usage.get_usage,
     usage.get_stream,
     users.get_users,
@@ -64,7 +69,7 @@ ROUTES = [
     operations.get_metrics,
 ]
 REQUEST_BYTES_MAX = 1_048_576
-_PAGE_PREFIXES = ("/usage", "/policy", "/sign-", "/account", "/members", "/invitation", "/set-up", "/my", "/keys")
+_PAGE_PREFIXES = ("/usage", "/policy", "/sign-", "/account", "/members", "/invitation", "/set-up", "/my", "/keys", "/audit")
 
 
 def create(app: App) -> ASGIApp:

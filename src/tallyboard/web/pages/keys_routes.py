@@ -39,7 +39,7 @@ def get_keys_page(request: Ask) -> Response[bytes]:
 @in_thread
 def post_key(request: Ask, data: Fields) -> Response[bytes]:
     """Create a key; the answer shows its secret once. A form that cannot be taken comes back as it was typed."""
-    fields, now_us = _fields(data), clock.now_us()
+    fields, now_us = text_fields(data), clock.now_us()
     member = _sender(request, fields, now_us)
     if member is None:
         return redirect("/sign-in")
@@ -70,7 +70,7 @@ def post_key(request: Ask, data: Fields) -> Response[bytes]:
 @post(f"{PATH}/{{key_id:str}}/rotate", sync_to_thread=True, include_in_schema=False, status_code=200)
 def post_rotation(request: Ask, key_id: str, data: Fields) -> Response[bytes]:
     """Make a key with the same rights in the place of another; the answer shows its secret once."""
-    fields, now_us = _fields(data), clock.now_us()
+    fields, now_us = text_fields(data), clock.now_us()
     member = _sender(request, fields, now_us)
     if member is None:
         return redirect("/sign-in")
@@ -92,7 +92,7 @@ def post_rotation(request: Ask, key_id: str, data: Fields) -> Response[bytes]:
 @post(f"{PATH}/{{key_id:str}}/revoke", sync_to_thread=True, include_in_schema=False, status_code=303)
 def post_revocation(request: Ask, key_id: str, data: Fields) -> Response[bytes]:
     """Make a key useless. Twice is once."""
-    fields, now_us = _fields(data), clock.now_us()
+    fields, now_us = text_fields(data), clock.now_us()
     member = _sender(request, fields, now_us)
     if member is None:
         return redirect("/sign-in")
@@ -162,7 +162,8 @@ def _draft(fields: dict[str, str], more: dict[str, str] | None = None) -> Draft:
     return Draft(name, scopes, user, expires, problems)
 
 
-def _fields(data: dict[str, Any]) -> dict[str, str]:
+def text_fields(data: dict[str, Any]) -> dict[str, str]:
+    """The fields of a form that are one text each, none longer than anybody types."""
     return {name: value[:TYPED_CHARACTERS_MAX] for name, value in data.items() if isinstance(value, str)}
 
 
