@@ -94,6 +94,22 @@ def test_a_form_whose_body_does_not_come_ends_with_its_connection(public: Server
 
 
 @pytest.mark.parametrize(
+    "path",
+    [
+        "/users?search=%00",
+        "/users?cursor=%00",
+        "/usage?user=%00",
+        "/policy/overrides/%00",
+        "/policy/history?user=%00&at=2026-11-01T00:00:00Z",
+    ],
+)
+def test_a_zero_byte_is_nobodys_name_on_any_engine(shared_server: Server, path: str) -> None:
+    """PostgreSQL keeps no such text, and says so only when it is asked."""
+    assert shared_server.request("GET", f"/api/v1{path}", "read").status_code < 500
+    assert '"mistake"' not in shared_server.log
+
+
+@pytest.mark.parametrize(
     ("given", "starts"),
     [
         ({}, True),

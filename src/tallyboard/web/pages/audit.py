@@ -72,8 +72,8 @@ class Asked(Struct, frozen=True):
 def asked(query: Mapping[str, str]) -> Asked:
     """What a query asks for."""
     return Asked(
-        query.get("action", "")[:TEXT_CHARACTERS_MAX],
-        query.get("who", "").strip()[:TEXT_CHARACTERS_MAX],
+        _text(query.get("action", "")),
+        _text(query.get("who", "").strip()),
         _date(query.get("from", "")),
         _date(query.get("to", "")),
     )
@@ -209,6 +209,11 @@ def _plainly(action: str, detail: dict[str, Any]) -> str:
     told = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in detail.items() if value is not None)
     said = ACTIONS.get(action) or _begun(action.replace(".", " ").replace("_", " "))
     return f"{said}: {told}" if told else said
+
+
+def _text(text: str) -> str:
+    """What may be an actor or an action, else nothing."""
+    return text if len(text) <= TEXT_CHARACTERS_MAX and text.isprintable() else ""
 
 
 def _date(text: str) -> str:
