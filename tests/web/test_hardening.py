@@ -109,6 +109,13 @@ def test_a_zero_byte_is_nobodys_name_on_any_engine(shared_server: Server, path: 
     assert '"mistake"' not in shared_server.log
 
 
+@pytest.mark.parametrize("method", ["TRACE", "CONNECT", "PATCH", "DELETE"])
+def test_a_method_that_is_not_used_is_refused(public: Server, method: str) -> None:
+    answer = public.client.request(method, f"{public.url}/sign-in", headers={"X-Secret": "canary"})
+    assert answer.status_code in {400, 404, 405}
+    assert "canary" not in answer.text
+
+
 @pytest.mark.parametrize(
     ("given", "starts"),
     [
