@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 from enum import StrEnum
 from functools import partial
 from types import TracebackType
@@ -29,6 +30,7 @@ from tallyboard.rates.charge import Charger
 from tallyboard.settings import Settings
 
 HOUSEKEEPING_SECONDS = 1.0
+KEY_USES_US = 60_000_000
 PAGE_STATE_US_MAX = 250_000
 _CHARGERS_HELD_MAX = 1_000
 _PAGE_STATES_HELD_MAX = 10_000
@@ -107,6 +109,8 @@ class App:
         self.worker = Worker()
         self._chargers: dict[tuple[int, int], Charger] = {}
         self._page_states: dict[int, tuple[int, str]] = {}
+        self._key_uses: dict[tuple[int, str], int] = {}
+        self._uses_recorded_us = 0
         self._closing = threading.Event()
         self._housekeeper: threading.Thread | None = None
 
@@ -124,6 +128,8 @@ class App:
             found = self._read_caller(secret, now_us)
             if found is not None:
                 recent[place] = found
+        if found is not None:
+            self._key_uses[found.key.account_id, found.key.id] = now_us
         return found
 
     def standing(self, account_id: int, user: str, now_us: int) -> Standing:
@@ -189,6 +195,8 @@ class App:
         if self._housekeeper:
             self._housekeeper.join()
         self.worker.close()
+        with suppress(TallyboardError):
+            self._record_key_uses()
         self.ledger.close()
 
     def _read_caller(self, secret: str, now_us: int) -> Caller | None:
@@ -253,6 +261,13 @@ class App:
         self._expired_holds += expired
         return more
 
+    def _record_key_uses(self) -> None:
+        """Write down which keys were used since the last time: once a minute, however many requests there were."""
+        uses, self._key_uses = self._key_uses, {}
+        self._uses_recorded_us = clock.now_us()
+        if uses:
+            self.ledger.change(lambda session: keys.record_uses(session, uses)).result()
+
     def _keep_house(self, when_ready: Callable[[], object], tell: Callable[[str], object]) -> None:
         self._become_ready(when_ready, tell)
         while not self._closing.wait(HOUSEKEEPING_SECONDS):
@@ -269,5 +284,7 @@ class App:
                         pass
                 for account_id in expired:
                     self.ledger.change(partial(overrides.expire, account_id=account_id, now_us=clock.now_us())).result()
+                if clock.now_us() >= self._uses_recorded_us + KEY_USES_US:
+                    self._record_key_uses()
             except TallyboardError:
                 continue  # Tried again in a second; answers come from the slots meanwhile.

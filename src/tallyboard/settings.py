@@ -1,8 +1,10 @@
 """Every setting in one table: name, variable, default, help. Read at the top and handed down."""
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -39,12 +41,33 @@ TABLE = (
         "12",
         "After so many hours without use a session ends; after 14 days it ends in any case.",
     ),
+    Setting(
+        "allowed_hosts",
+        "TALLYBOARD_ALLOWED_HOSTS",
+        "",
+        "Further names that the pages may be opened under, separated by commas. The public URL's and those of this machine always are.",
+    ),
+    Setting(
+        "trusted_proxies",
+        "TALLYBOARD_TRUSTED_PROXIES",
+        "",
+        "Addresses or networks of your proxies, separated by commas: what they say in X-Forwarded-For and X-Forwarded-Proto is believed.",
+    ),
+    Setting(
+        "plain_http",
+        "TALLYBOARD_PLAIN_HTTP",
+        "no",
+        "yes lets `serve` listen where others reach it although the public URL is not https.",
+    ),
     Setting("log_level", "TALLYBOARD_LOG_LEVEL", "warning", "How much is logged: debug, info, warning or error."),
 )
 
 
 CONNECTIONS_MIN, CONNECTIONS_MAX = 2, 500
 IDLE_HOURS_MIN, IDLE_HOURS_MAX = 1, 336
+LOOPBACK_NAMES = ("localhost", "127.0.0.1", "::1")
+_ANY_ADDRESS = {"0.0.0.0", "::"}  # noqa: S104  Compared with, not bound to.
+_HOST_NAME = re.compile(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +81,9 @@ class Settings:
     port: int
     public_url: str
     session_idle_hours: int
+    allowed_hosts: tuple[str, ...]
+    trusted_proxies: tuple[str, ...]
+    plain_http: bool
     log_level: str
 
     @property
@@ -80,6 +106,21 @@ class Settings:
     def secure(self) -> bool:
         """Whether people come by https."""
         return self.public_url.startswith("https://")
+
+    @property
+    def host_names(self) -> frozenset[str]:
+        """The names and addresses, without a port, that a browser may call this server by."""
+        named = {self.host, urlsplit(self.public_url).hostname or ""} - _ANY_ADDRESS - {""}
+        return frozenset({*LOOPBACK_NAMES, *self.allowed_hosts, *named})
+
+    def check_exposure(self) -> None:
+        """Invalid where others reach the server and what they type may be read on its way, unless that is meant."""
+        if not (_is_loopback(self.host) or self.secure or self.plain_http):
+            raise Invalid(
+                f"{self.host} is reached by others, and without https whoever is on the way reads passwords, keys and usage. Put a proxy "
+                "with TLS in front and set TALLYBOARD_PUBLIC_URL=https://…, or listen on 127.0.0.1, or, where only a proxy or this machine "
+                "gets to that address, set TALLYBOARD_PLAIN_HTTP=yes"
+            )
 
 
 def read(given: Mapping[str, object] | None = None, environment: Mapping[str, str] = os.environ) -> Settings:
@@ -107,6 +148,8 @@ def read(given: Mapping[str, object] | None = None, environment: Mapping[str, st
         raise Invalid(f"the log level must be debug, info, warning or error, not {texts['log_level']!r}")
     if texts["public_url"] and not texts["public_url"].startswith(("http://", "https://")):
         raise Invalid("the public URL must begin with https:// or http://")
+    if texts["plain_http"] not in {"yes", "no"}:
+        raise Invalid(f"TALLYBOARD_PLAIN_HTTP must be yes or no, not {texts['plain_http']!r}")
     return Settings(
         data=Path(texts["data"]),
         database_url=texts["database_url"],
@@ -115,5 +158,39 @@ def read(given: Mapping[str, object] | None = None, environment: Mapping[str, st
         port=int(texts["port"]),
         public_url=texts["public_url"].rstrip("/"),
         session_idle_hours=int(idle),
+        allowed_hosts=tuple(_host_name(each) for each in _listed(texts["allowed_hosts"])),
+        trusted_proxies=tuple(_proxy(each) for each in _listed(texts["trusted_proxies"])),
+        plain_http=texts["plain_http"] == "yes",
         log_level=texts["log_level"],
     )
+
+
+def _listed(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def _host_name(text: str) -> str:
+    name = text.lower().strip("[]")
+    if not (_HOST_NAME.fullmatch(name) or _is_address(name)):
+        raise Invalid(f"the allowed hosts are names or addresses without a port, such as usage.example.com, not {text!r}")
+    return name
+
+
+def _proxy(text: str) -> str:
+    try:
+        ip_network(text)
+    except ValueError:
+        raise Invalid(f"the trusted proxies are addresses or networks, such as 10.0.0.5 or 10.0.0.0/24, not {text!r}") from None
+    return text
+
+
+def _is_loopback(host: str) -> bool:
+    return host == "localhost" or (_is_address(host) and ip_address(host).is_loopback)
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ip_address(text)
+    except ValueError:
+        return False
+    return True

@@ -38,14 +38,14 @@ PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobil
 def test_axe_finds_no_violation_on_the_page(visit: Open, northwind: Northwind, look: dict[str, Any], state: dict[str, Any]) -> None:
     days = {"weekday": northwind.weekday, "quiet": northwind.quiet, "today": northwind.today}
     page = visit({"reduced_motion": "reduce", **look}, **{name: days.get(value, value) for name, value in state.items()})
-    assert _violations(page) == []
+    assert violations(page) == []
 
 
 def test_axe_finds_no_violation_while_a_user_is_lit_and_a_tooltip_shown(visit: Open, northwind: Northwind) -> None:
     page = visit({"reduced_motion": "reduce"})
     page.locator(f"#d-{northwind.weekday} .bar i").nth(1).hover()
     expect(page.locator("#tip")).to_be_visible()
-    assert _violations(page) == []
+    assert violations(page) == []
 
 
 @pytest.mark.parametrize("look", [{}, DARK], ids=["light", "dark"])
@@ -54,7 +54,7 @@ def test_axe_finds_no_violation_on_sign_in_and_errors(
 ) -> None:
     complaints.expect("403|404")
     for path in ("/sign-in", "/sign-in?token=used", "/usage/nothing"):
-        assert _violations(open_page(northwind.server.url + path, **look)) == []
+        assert violations(open_page(northwind.server.url + path, **look)) == []
 
 
 @pytest.mark.parametrize("look", [{}, DARK, PHONE], ids=["light", "dark", "phone"])
@@ -69,17 +69,17 @@ def test_axe_finds_no_violation_in_any_state_of_the_credit_policy(
                   {"remove": BOB}, {"done": "policy"}, {"user": BOB, "at": "2026-01-01T00:00"}):  # fmt: skip
         page.once("dialog", lambda dialog: dialog.accept())
         page.goto(policy_address(northwind, **state))
-        assert _violations(page) == [], state
+        assert violations(page) == [], state
     page.goto(policy_address(northwind, bulk=1))
     page.locator("dialog textarea").fill("bob, many")
     page.locator("dialog").get_by_role("button", name="Save").click()
     expect(page.locator("#p-mistakes")).to_be_visible()
-    assert _violations(page) == []
+    assert violations(page) == []
     page.goto(policy_address(northwind))
     type_limit(page, "0")
     save(page).click()
     expect(page.locator("dialog[open]")).to_be_visible()
-    assert _violations(page) == []
+    assert violations(page) == []
     clear(northwind)
 
 
@@ -87,12 +87,12 @@ def test_axe_finds_no_violation_in_any_state_of_the_credit_policy(
 def test_axe_finds_no_violation_where_limits_are_shown(visit: Open, northwind: Northwind, look: dict[str, Any]) -> None:
     set_limit(northwind, "150")
     for state in ({}, {"user": ALICE}, {"day": northwind.weekday}):
-        assert _violations(visit({"reduced_motion": "reduce", **look}, **state)) == [], state
+        assert violations(visit({"reduced_motion": "reduce", **look}, **state)) == [], state
     clear(northwind)
 
 
 def test_axe_finds_no_violation_on_an_empty_account(browser: Browser, server: Server, open_page: Open) -> None:
-    assert _violations(open_page(f"{server.url}/usage", sign_in(browser, server))) == []
+    assert violations(open_page(f"{server.url}/usage", sign_in(browser, server))) == []
 
 
 def test_the_chart_is_a_figure_with_a_name_a_summary_and_days_as_buttons(visit: Open, northwind: Northwind) -> None:
@@ -122,7 +122,8 @@ def test_everything_is_still_there_at_four_times_the_size(visit: Open) -> None:
         expect(page.locator(part)).to_be_visible()
 
 
-def _violations(page: Page) -> list[str]:
+def violations(page: Page) -> list[str]:
+    """What axe-core has to say of a page as it is now."""
     page.evaluate(AXE.read_text())
     found = page.evaluate("axe.run(document, { resultTypes: ['violations'] })")
     return [f"{one['id']}: {node['target']} {node['failureSummary']}" for one in found["violations"] for node in one["nodes"][:3]]

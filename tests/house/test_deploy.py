@@ -115,6 +115,22 @@ def test_the_proxy_asks_all_three_whether_they_are_ready_and_holds_nothing_back(
     assert set(file["services"]["proxy"]["depends_on"]) == set(processes)
 
 
+@each_service
+def test_whoever_serves_may_listen_where_it_does_and_knows_its_proxy(name: str, service: str) -> None:
+    definition = COMPOSE[name]["services"][service]
+    if definition["image"] == IMAGE and definition["command"] == ["serve"]:
+        image = dict(re.findall(r"\b(TALLYBOARD_[A-Z_]+)=(\S+)", re.sub(r"(?m)^#.*$", "", DOCKERFILE)))
+        given = {variable: re.sub(r"\$\{[A-Z_]+:-([^}]*)\}", r"\1", value) for variable, value in _environment(name, service).items()}
+        chosen = settings.read({}, {**image, **given})
+        assert chosen.host == "0.0.0.0"  # noqa: S104  The image's.
+        chosen.check_exposure()
+        if chosen.plain_http:
+            assert definition["ports"] == ["127.0.0.1:8321:8321"], "only this machine gets to it"
+        else:
+            (network,) = (each["subnet"] for each in COMPOSE[name]["networks"]["web"]["ipam"]["config"])
+            assert chosen.trusted_proxies == (network,)
+
+
 def test_nodes_trust_only_their_own_network() -> None:
     file = COMPOSE["compose.citus.yaml"]
     (subnet,) = (each["subnet"] for each in file["networks"]["nodes"]["ipam"]["config"])

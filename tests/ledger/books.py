@@ -38,7 +38,12 @@ def open_ledger(folder: Path) -> Writer:
     migrate(engine)
     with engine.writing() as session:
         if accounts.ensure_first(session, NOW_US):
-            session.run("INSERT INTO account SELECT 2, 'Contoso', 'Asia/Tokyo', 1, 1, NULL, 1, 0, 0, 0, 0 FROM account")
+            session.run(
+                """
+                INSERT INTO account (account_id, name, timezone, zone_version, days_version, revision, user_count, shelf, shelf_events, created_us)
+                VALUES (2, 'Contoso', 'Asia/Tokyo', 1, 1, 1, 0, 0, 0, 0)
+                """
+            )
             accounts.set_card(session, CONTOSO, card.default_text(), "test", NOW_US)
     return Writer(engine)
 

@@ -391,7 +391,7 @@ USES: dict[str, Callable[[Session], object]] = {
     "member 2": lambda session: members.add(session, 1, "bob@example.com", Role.MEMBER, "test", NOW_US),
     "rate_card 2": lambda session: accounts.set_card(session, 1, accounts.card_of(session, 1)[1], "setup", NOW_US),
     "audit 4": lambda session: accounts.change(session, 1, "test", NOW_US, name="Northwind"),
-    "account 2": lambda session: session.run("INSERT INTO account SELECT 2, 'Contoso', 'UTC', 1, 1, NULL, 1, 0, 0, 0, 0 FROM account"),
+    "account 2": lambda session: session.run("INSERT INTO account SELECT 2, 'Contoso', 'UTC', 1, 1, NULL, 1, 0, 0, 0, 0, 0 FROM account"),
 }
 
 

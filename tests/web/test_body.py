@@ -56,3 +56,30 @@ def test_a_task_that_somebody_else_cancels_stays_cancelled() -> None:
 
 def test_a_body_beyond_its_limit_is_refused() -> None:
     assert asyncio.run(outcome(whole(b"x" * 101))) == 413
+
+
+def test_the_framework_sees_a_body_only_when_all_of_it_is_there() -> None:
+    seen: list[object] = []
+    sent: list[dict[str, object]] = []
+
+    async def framework(_: object, receive: object, __: object) -> None:
+        seen.append(await receive())  # type: ignore[operator]
+
+    async def send(message: dict[str, object]) -> None:
+        sent.append(message)
+
+    async def pieces(*parts: bytes) -> None:
+        messages = [{"type": "http.request", "body": part, "more_body": True} for part in parts]
+        messages[-1]["more_body"] = False
+
+        async def receive() -> object:
+            return messages.pop(0)
+
+        await body.with_whole_bodies(framework, 10)({"type": "http", "method": "POST"}, receive, send)  # type: ignore[arg-type, typeddict-item]
+
+    asyncio.run(pieces(b"first ", b"last"))
+    assert seen == [{"type": "http.request", "body": b"first last", "more_body": False}]
+    asyncio.run(pieces(b"first ", b"and then too much"))
+    asyncio.run(body.with_whole_bodies(framework, 10)({"type": "http", "method": "PUT"}, never, send))  # type: ignore[arg-type, typeddict-item]
+    assert len(seen) == 1
+    assert [message["status"] for message in sent if message["type"] == "http.response.start"] == [413, 408]

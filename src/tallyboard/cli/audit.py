@@ -2,10 +2,8 @@
 
 from typing import Annotated
 
-import msgspec
 import typer
 
-from tallyboard import days
 from tallyboard.cli.options import ACCOUNT_ID, Data, Json, open_app, print_json, talk
 from tallyboard.errors import Invalid
 from tallyboard.ledger import audit
@@ -28,14 +26,11 @@ def verify(
         print_json({"lines": found.lines, "newest": newest, "broken_at": found.broken_at, "expected_at": found.expected_at})
     elif found.newest:
         print(found.newest.hex())
-    if found.before_chain:
-        talk.print(f"{found.before_chain:,} lines are older than the chain and prove nothing.")
-    if found.broken_at is not None:
-        talk.print(f"The log is broken at line {found.broken_at:,}: it, or the one before, was changed, removed or added past Tallyboard.")
-    elif missing:
+    talk.print(found.verdict)
+    if missing:
         talk.print("The digest that you expect is not there: the end of the log was cut off or written anew.")
-    else:
-        talk.print(f"{found.lines:,} lines, each follows from the one before. Keep the digest to ask for it again with --expect.")
+    elif found.broken_at is None:
+        talk.print("Keep the digest to ask for it again with --expect.")
     if found.broken_at is not None or missing:
         raise typer.Exit(1)
 
@@ -48,15 +43,7 @@ def export(
     """Print the log as NDJSON, oldest first: one line an entry."""
     with open_app(data) as app, app.ledger.reading() as session:
         for line in audit.entries(session, ACCOUNT_ID, after):
-            shape = {
-                "number": line.audit_id,
-                "at": days.instant_text(line.at_us),
-                "actor": line.actor,
-                "action": line.action,
-                "detail": msgspec.Raw(line.detail.encode()),
-                "digest": line.digest.hex() if line.digest else None,
-            }
-            print(msgspec.json.encode(shape).decode())
+            print(audit.as_json(line).decode())
 
 
 def _bytes(digest: str | None) -> bytes | None:

@@ -13,7 +13,7 @@ from msgspec import Struct
 from tallyboard import clock, days, settings
 from tallyboard.cli.options import Data, Json, print_json
 from tallyboard.cli.serving import Port
-from tallyboard.errors import Migrating, NewerSchema, Unavailable
+from tallyboard.errors import Invalid, Migrating, NewerSchema, Unavailable
 from tallyboard.ledger import sqlite
 from tallyboard.ledger.migrate import UNFINISHED, UNFINISHED_TEXT, migrations, pending
 from tallyboard.web.pages.render import ASSETS
@@ -54,6 +54,7 @@ def examine(chosen: settings.Settings) -> Iterator[Finding]:
         yield _folder(chosen.data)
         yield _disk(chosen.data)
         yield from _database(chosen.data)
+    yield _exposure(chosen)
     yield _port(chosen.host, chosen.port)
     yield _clock()
     yield _assets()
@@ -147,6 +148,14 @@ def _time_of(latest_us: int | None) -> Finding:
             False, "history", f"something was written at {days.instant_text(latest_us)}, which is still to come: the clock was or is wrong"
         )
     return Finding(True, "history", "nothing was written in the future")
+
+
+def _exposure(chosen: settings.Settings) -> Finding:
+    try:
+        chosen.check_exposure()
+    except Invalid as error:
+        return Finding(False, "exposure", str(error))
+    return Finding(True, "exposure", "nothing that is typed goes over a network in the clear, as far as the settings tell")
 
 
 def _port(host: str, port: int) -> Finding:

@@ -8,7 +8,7 @@ from tallyboard import clock, days
 from tallyboard.cli.options import ACCOUNT_ID, ACTOR, Data, Json, open_app, print_json, talk
 from tallyboard.people import keys
 
-group = typer.Typer(help="Create, list and revoke API keys.", no_args_is_help=True)
+group = typer.Typer(help="Create, list, rotate and revoke API keys.", no_args_is_help=True)
 
 
 @group.command("create")
@@ -25,11 +25,7 @@ def create(
         secret, key = keys.create(
             session, ACCOUNT_ID, name, keys.parse_scopes(scopes), ACTOR, clock.now_us(), user=user, expires_days=expires
         )
-    if as_json:
-        print_json({"key": secret, "id": key.id})
-    else:
-        talk.print("Copy this key now. You will not see it again.")
-        print(secret)
+    _print_once(secret, key, as_json)
 
 
 @group.command("list")
@@ -49,12 +45,34 @@ def list_keys(data: Data = None, as_json: Json = False) -> None:
         talk.print("There are no keys. Make one: tallyboard key create --name app --scopes ingest")
 
 
+@group.command("rotate")
+def rotate(
+    key_id: Annotated[str, typer.Argument(help="The key's id, as `key list` shows it.")],
+    overlap: Annotated[int, typer.Option(help="Hours for which the old key works on; 0 revokes it at once.")] = 24,
+    data: Data = None,
+    as_json: Json = False,
+) -> None:
+    """Create a key with the same rights in the place of another, and print it. It is shown this once."""
+    with open_app(data) as app, app.ledger.writing() as session:
+        secret, key = keys.rotate(session, ACCOUNT_ID, key_id, ACTOR, clock.now_us(), overlap_hours=overlap)
+    talk.print(f"{key_id} works for {overlap} hours on." if overlap else f"{key_id} is revoked.", markup=False)
+    _print_once(secret, key, as_json)
+
+
 @group.command("revoke")
 def revoke(key_id: Annotated[str, typer.Argument(help="The key's id, as `key list` shows it.")], data: Data = None) -> None:
     """Make a key useless, at once."""
     with open_app(data) as app, app.ledger.writing() as session:
         keys.revoke(session, ACCOUNT_ID, key_id, ACTOR, clock.now_us())
     talk.print(f"Revoked {key_id}.")
+
+
+def _print_once(secret: str, key: keys.ApiKey, as_json: bool) -> None:
+    if as_json:
+        print_json({"key": secret, "id": key.id})
+    else:
+        talk.print("Copy this key now. You will not see it again.")
+        print(secret)
 
 
 def _shape(key: keys.ApiKey, now_us: int) -> dict[str, object]:
@@ -64,6 +82,8 @@ def _shape(key: keys.ApiKey, now_us: int) -> dict[str, object]:
         "scopes": sorted(key.scopes),
         "user": key.user,
         "created_at": days.instant_text(key.created_us),
+        "created_by": key.created_by,
+        "used_at": days.instant_text(key.used_us) if key.used_us else None,
         "expires_at": days.instant_text(key.expires_us) if key.expires_us else None,
         "revoked_at": days.instant_text(key.revoked_us) if key.revoked_us else None,
         "valid": key.valid(now_us),

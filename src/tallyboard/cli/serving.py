@@ -40,6 +40,7 @@ def serve(port: Port = None, host: Host = None, data: Data = None) -> None:
     from tallyboard.web import server  # noqa: PLC0415  Loading the framework takes longer than most commands do.
 
     chosen = settings.read({"data": data, "host": host, "port": port})
+    chosen.check_exposure()
     listener = server.bind(chosen.host, chosen.port)
     with App(chosen, patient=True) as app:
         talk.print(f"Tallyboard listens on {server.address(listener)} with the data in {chosen.place}", markup=False)
@@ -57,6 +58,7 @@ def demo_command(
 
     with _folder(data) as folder:
         chosen = settings.read({"data": folder, "port": port, "database_url": ""})
+        chosen.check_exposure()
         listener = server.bind(chosen.host, chosen.port, tries=DEMO_PORT_TRIES)
         with App(chosen) as app:
             _fill(app)

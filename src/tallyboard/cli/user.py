@@ -6,7 +6,7 @@ import typer
 
 from tallyboard import clock
 from tallyboard.cli.options import ACCOUNT_ID, ACTOR, Data, Json, open_app, print_json, talk
-from tallyboard.people import directory
+from tallyboard.people import directory, erasure
 from tallyboard.people.directory import User
 from tallyboard.policy import overrides
 from tallyboard.policy.limits import parse_limit
@@ -52,6 +52,28 @@ def override(
             expires_us = None if expires is None else now_us + expires * _DAY_US
             overrides.put(session, ACCOUNT_ID, [Wanted(user, parse_limit(limit), reason, expires_us)], ACTOR, now_us)
     talk.print("The default limit counts for this user again." if remove else "Set.")
+
+
+@group.command("erase")
+def erase(
+    user: Annotated[str, typer.Argument(help="The user's key: the subject of its events.")],
+    replace_key: Annotated[
+        bool | None,
+        typer.Option("--replace-key/--keep-key", help="Replace the key by a random one, or keep it. Default: replace what may be a name."),
+    ] = None,
+    data: Data = None,
+    as_json: Json = False,
+) -> None:
+    """Forget who a user is: email, name and reasons go, sums stay. Prints what the user is known by from then on."""
+    with open_app(data) as app, app.ledger.writing() as session:
+        erased = erasure.erase(session, ACCOUNT_ID, user, ACTOR, clock.now_us(), replace_key=replace_key)
+    if as_json:
+        print_json(erased)
+        return
+    talk.print(
+        "Erased; the key was replaced by a random one." if erased.replaced else "Erased; the key stays, since it tells nobody's name."
+    )
+    print(erased.user)
 
 
 @group.command("find")

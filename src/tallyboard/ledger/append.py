@@ -28,6 +28,7 @@ class Appender:
     def __init__(self) -> None:
         self._seen = Seen()
         self._user_ids: dict[tuple[int, str], int] = {}
+        self._erasures: dict[int, int] = {}
         self._look_first = False
         self.shelf_closed = False
         """Whether a shelf was filled: then `add_recent_slots` has something to do. For the caller to see to, and to take back."""
@@ -41,6 +42,7 @@ class Appender:
         """
         account_id = batches[0].account_id
         account = lock(session, account_id)
+        self._forget_erased(account_id, account.erasures)
         keys = list({entry.event.key for batch in batches for entry in batch.entries})
         seen = self._seen.find_on_full(session, account_id, account.shelf, keys)
         if look_first or self._look_first:
@@ -55,6 +57,12 @@ class Appender:
     def forget(self) -> None:
         """Drop what is remembered, after a transaction that may not have been kept."""
         self._seen.forget()
+
+    def _forget_erased(self, account_id: int, erasures: int) -> None:
+        """A user who was erased may have another key now, and the key be nobody's."""
+        if self._erasures.get(account_id, erasures) != erasures:
+            self._user_ids = {place: user_id for place, user_id in self._user_ids.items() if place[0] != account_id}
+        self._erasures[account_id] = erasures
 
     def _keep(self, session: Session, account_id: int, account: LockedAccount, fresh: list[tuple[Entry, Batch]]) -> None:
         user_ids = self._users(session, account_id, account.user_count, {entry.event.user for entry, _ in fresh})

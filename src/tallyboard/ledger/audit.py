@@ -8,12 +8,15 @@ later digest: `tallyboard audit verify` prints the newest, to be kept elsewhere 
 from collections.abc import Iterator
 from hashlib import sha256
 
-from msgspec import Struct
+from msgspec import Raw, Struct
 from msgspec.json import encode
 
+from tallyboard import days
 from tallyboard.ledger.contract import Session
 from tallyboard.ledger.locking import lock
 
+PAGE_LINES = 50
+CHOICES_MAX = 100
 _READ_AT_ONCE = 2_000
 _BEGINNING = bytes(32)
 
@@ -41,6 +44,27 @@ class Verified(Struct, frozen=True):
     newest: bytes | None
     broken_at: int | None
     expected_at: int | None
+
+    @property
+    def verdict(self) -> str:
+        """What was found, as a sentence."""
+        if self.broken_at is not None:
+            return f"The log is broken at line {self.broken_at:,}: it, or the one before, was changed, removed or added past Tallyboard."
+        older = f" {self.before_chain:,} of them are older than the chain and prove nothing." if self.before_chain else ""
+        return f"{self.lines:,} {'line' if self.lines == 1 else 'lines'}, each follows from the one before.{older}"
+
+
+class Wanted(Struct, frozen=True):
+    """Which lines are looked for: of an action, of an actor, from an instant on, before another; None for any."""
+
+    action: str | None = None
+    actor: str | None = None
+    from_us: int | None = None
+    until_us: int | None = None
+
+
+Place = tuple[int, int]
+"""Where a line stands among those newest first: its instant and its number."""
 
 
 def note(session: Session, account_id: int, actor: str, action: str, detail: object, now_us: int) -> None:
@@ -83,6 +107,52 @@ def entries(session: Session, account_id: int, after: int = 0) -> Iterator[Entry
         after = lines[-1][0]
 
 
+def newest(session: Session, account_id: int, wanted: Wanted, before: Place | None = None, most: int = PAGE_LINES) -> list[Entry]:
+    """Up to so many lines that are wanted, newest first, from before a place on. By an index, however long the log is."""
+    end_us, end_id = (wanted.until_us or 1 << 62, 0) if before is None else before
+    lines = session.all(
+        _LINES
+        + (" AND action = :action" if wanted.action is not None else "")
+        + (" AND actor = :actor" if wanted.actor is not None else "")
+        + " ORDER BY at_us DESC, audit_id DESC LIMIT :most",
+        account_id=account_id,
+        from_us=wanted.from_us or 0,
+        end_us=end_us,
+        end_id=end_id,
+        most=most,
+        **({"action": wanted.action} if wanted.action is not None else {}),
+        **({"actor": wanted.actor} if wanted.actor is not None else {}),
+    )
+    return [Entry(*line) for line in lines]
+
+
+def place_of(line: Entry) -> Place:
+    """From before where one goes on."""
+    return line.at_us, line.audit_id
+
+
+def choices(session: Session, account_id: int) -> tuple[list[str], list[str]]:
+    """Up to 100 actions and 100 actors that there are lines of, in order: each found by a step through an index."""
+    return (
+        _distinct(session, "SELECT min(action) FROM audit WHERE account_id = :account_id AND action > :after", account_id),
+        _distinct(session, "SELECT min(actor) FROM audit WHERE account_id = :account_id AND actor > :after", account_id),
+    )
+
+
+def as_json(line: Entry) -> bytes:
+    """A line as it is exported."""
+    return encode(
+        {
+            "number": line.audit_id,
+            "at": days.instant_text(line.at_us),
+            "actor": line.actor,
+            "action": line.action,
+            "detail": Raw(line.detail.encode()),
+            "digest": line.digest.hex() if line.digest else None,
+        }
+    )
+
+
 def verify(session: Session, account_id: int, expected: bytes | None = None) -> Verified:
     """Follow the chain from its beginning."""
     lines = before_chain = 0
@@ -97,6 +167,22 @@ def verify(session: Session, account_id: int, expected: bytes | None = None) -> 
         if expected is not None and newest == expected:
             expected_at = line.audit_id
     return Verified(lines, before_chain, newest, broken_at, expected_at)
+
+
+_LINES = """
+    SELECT audit_id, at_us, actor, action, detail, digest FROM audit
+    WHERE account_id = :account_id AND at_us >= :from_us AND (at_us, audit_id) < (:end_us, :end_id)
+"""
+
+
+def _distinct(session: Session, statement: str, account_id: int) -> list[str]:
+    found: list[str] = []
+    while len(found) < CHOICES_MAX:
+        (following,) = session.one(statement, account_id=account_id, after=found[-1] if found else "") or (None,)
+        if following is None:
+            break
+        found.append(following)
+    return found
 
 
 def _digest(account_id: int, line: Entry, before: bytes | None) -> bytes:

@@ -51,7 +51,19 @@ class Table(Struct, frozen=True):
 ACCOUNT = Table(
     "account",
     ("account_id",),
-    ("name", "timezone", "zone_version", "days_version", "days_through", "revision", "user_count", "shelf", "shelf_events", "created_us"),
+    (
+        "name",
+        "timezone",
+        "zone_version",
+        "days_version",
+        "days_through",
+        "revision",
+        "user_count",
+        "shelf",
+        "shelf_events",
+        "created_us",
+        "erasures",
+    ),
     at_first=1,
 )
 TABLES = (
@@ -76,7 +88,11 @@ TABLES = (
         ("limit_units", "reason", "expires_us", "from_us", "until_us", "actor"),
     ),
     Table("hold", ("account_id", "hold_id"), ("user_key", "units", "granted_us", "expires_us", "ended_us", "ended_how", "actor")),
-    Table("api_key", ("secret_hash",), ("key_id", "account_id", "name", "scopes", "user_key", "created_us", "expires_us", "revoked_us")),
+    Table(
+        "api_key",
+        ("secret_hash",),
+        ("key_id", "account_id", "name", "scopes", "user_key", "created_us", "expires_us", "revoked_us", "created_by", "used_us"),
+    ),
     Table("member", ("member_id",), ("account_id", "email", "role", "created_us", "password_hash", "deactivated_us"), at_first=1),
     Table("sign_in_link", ("secret_hash",), ("member_id", "expires_us", "used_us", "purpose"), at_first=None),
     Table("session", ("secret_hash",), ("member_id", "created_us", "expires_us", "seen_us", "browser"), at_first=None),

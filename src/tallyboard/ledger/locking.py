@@ -13,7 +13,8 @@ from tallyboard.ledger.contract import Session
 class LockedAccount(Struct, frozen=True):
     """An account row that no other transaction can change before this one ends.
 
-    `days_end` is the first day that the rebuild after a zone change has not reached, None where all days are complete.
+    `days_end` is the first day that the rebuild after a zone change has not reached, None where all days are complete. `erasures`
+    tells how often a user's key may have changed.
     """
 
     timezone: str
@@ -22,6 +23,7 @@ class LockedAccount(Struct, frozen=True):
     user_count: int
     shelf: int
     shelf_events: int
+    erasures: int
 
 
 def lock(session: Session, account_id: int) -> LockedAccount:
@@ -31,7 +33,7 @@ def lock(session: Session, account_id: int) -> LockedAccount:
         UPDATE account SET revision = revision WHERE account_id = :account_id
         RETURNING timezone, zone_version,
                   CASE WHEN days_version < zone_version THEN coalesce(days_through + 1, -1000000) END,
-                  user_count, shelf, shelf_events
+                  user_count, shelf, shelf_events, erasures
         """,
         account_id=account_id,
     )

@@ -245,6 +245,10 @@ def _own_errors() -> Iterator[None]:
         yield
     except errors.NumericValueOutOfRange as error:
         raise CellFull(CELL_FULL) from error
+    except psycopg.DataError as error:
+        if "NUL" not in str(error):
+            raise
+        raise Invalid("a text holds a zero byte, which no text may") from error
     except errors.UniqueViolation as error:
         raise AlreadyKept(f"a row is there already: {error.diag.message_detail}") from error
     except (errors.UndefinedTable, errors.UndefinedColumn) as error:

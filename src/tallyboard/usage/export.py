@@ -53,7 +53,7 @@ def csv_text(report: Report) -> Iterator[str]:
     others = f"({report.others.users} others)"
     listed = [(user.user, user.email or "", user.days) for user in report.users]
     for key, email, amounts in [*listed, (others, "", report.others.days)]:
-        cells = (_safe(key), _safe(email))
+        cells = (safe_cell(key), safe_cell(email))
         writer.writerows((day, *cells, credits_text(units), units) for day, units in zip(days_text, amounts, strict=True) if units)
         if piece.tell() > _PIECE_CHARACTERS:
             yield piece.getvalue()
@@ -62,8 +62,8 @@ def csv_text(report: Report) -> Iterator[str]:
     yield piece.getvalue()
 
 
-def _safe(cell: str) -> str:
-    """No spreadsheet may take a user key for a formula."""
+def safe_cell(cell: str) -> str:
+    """No spreadsheet may take what somebody typed for a formula."""
     return f"'{cell}" if cell.startswith(_FORMULA) else cell
 
 

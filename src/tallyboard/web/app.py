@@ -11,11 +11,22 @@ from litestar.types import ASGIApp
 
 from tallyboard import __version__
 from tallyboard.app import App
-from tallyboard.web import metrics, problems, security
+from tallyboard.web import body, metrics, problems, security
 from tallyboard.web.api import operations, policy, usage, users
 from tallyboard.web.lane import with_lane
 from tallyboard.web.live import Streams
-from tallyboard.web.pages import account_routes, members_routes, my_routes, policy_routes, render, routes, set_up_routes, sign_in_routes
+from tallyboard.web.pages import (
+    account_routes,
+    audit_routes,
+    keys_routes,
+    members_routes,
+    my_routes,
+    policy_routes,
+    render,
+    routes,
+    set_up_routes,
+    sign_in_routes,
+)
 
 ROUTES = [
     routes.get_root,
@@ -32,10 +43,19 @@ ROUTES = [
     policy_routes.post_overrides,
     policy_routes.post_removal,
     policy_routes.post_release,
+    keys_routes.get_keys_page,
+    keys_routes.post_key,
+    keys_routes.post_rotation,
+    keys_routes.post_revocation,
+    audit_routes.get_audit_page,
+    audit_routes.get_audit_csv,
+    audit_routes.get_audit_ndjson,
+    audit_routes.post_audit_check,
     usage.get_usage,
     usage.get_stream,
     users.get_users,
     users.put_user,
+    users.delete_profile,
     policy.get_policy,
     policy.put_policy,
     policy.get_overrides,
@@ -48,7 +68,8 @@ ROUTES = [
     operations.get_readiness,
     operations.get_metrics,
 ]
-_PAGE_PREFIXES = ("/usage", "/policy", "/sign-", "/account", "/members", "/invitation", "/set-up", "/my")
+REQUEST_BYTES_MAX = 1_048_576
+_PAGE_PREFIXES = ("/usage", "/policy", "/sign-", "/account", "/members", "/invitation", "/set-up", "/my", "/keys", "/audit")
 
 
 def create(app: App) -> ASGIApp:
@@ -62,10 +83,11 @@ def create(app: App) -> ASGIApp:
         openapi_config=OpenAPIConfig(
             title="Tallyboard", version=__version__, path="/api/docs", render_plugins=[JsonRenderPlugin(path="/openapi.json")]
         ),
-        request_max_body_size=1_048_576,
+        guards=[security.check_host],
+        request_max_body_size=REQUEST_BYTES_MAX,
         debug=False,
     )
-    return with_lane(app, security.with_headers(framework))
+    return with_lane(app, security.with_headers(body.with_whole_bodies(framework, REQUEST_BYTES_MAX), app.settings))
 
 
 def _answer_problem(request: Request[None, None, State], error: Exception) -> Response[bytes]:
@@ -76,7 +98,7 @@ def _answer_problem(request: Request[None, None, State], error: Exception) -> Re
     else:
         problem = problems.of(error)
     metrics.log_trouble(error, problem.status)
-    path = request.url.path
+    path = request.scope["path"]
     headers = {"Cache-Control": "no-store", **problem.headers}
     if path == "/" or path.startswith(_PAGE_PREFIXES):
         return Response(routes.error_page(request, problem), status_code=problem.status, media_type=MediaType.HTML, headers=headers)

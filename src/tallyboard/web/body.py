@@ -5,13 +5,16 @@ import zlib
 from collections.abc import Mapping
 from types import TracebackType
 
-from litestar.types import Receive
+from litestar.enums import ScopeType
+from litestar.types import ASGIApp, HTTPRequestEvent, Receive, ReceiveMessage, Scope, Send
 
+from tallyboard.web import raw
 from tallyboard.web.problems import Problem, with_status
 
 BODY_BYTES_MAX = 10 * 1024 * 1024
 BODY_SECONDS_MAX = 60
 _LOOK_SECONDS = 1.0
+_WITH_BODY = {"POST", "PUT", "PATCH", "DELETE"}
 
 
 async def read(headers: Mapping[str, str], receive: Receive) -> bytes:
@@ -26,6 +29,32 @@ async def received(receive: Receive, bytes_max: int) -> bytes:
     """The whole body as it came; Problem 400, 408 or 413."""
     with _watch:
         return await _receive(receive, bytes_max)
+
+
+def with_whole_bodies(app: ASGIApp, bytes_max: int) -> ASGIApp:
+    """The application, which gets a body when all of it is there; those that are too large or too slow do not reach it."""
+
+    async def entry(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == ScopeType.HTTP and scope["method"] in _WITH_BODY:
+            try:
+                content = await received(receive, bytes_max)
+            except Exception as error:  # noqa: BLE001  The framework's net is behind us here.
+                await raw.answer_problem(send, error)
+                return
+            receive = _again(content, receive)
+        await app(scope, receive, send)
+
+    return entry
+
+
+def _again(content: bytes, receive: Receive) -> Receive:
+    """What gives a body that has been read, and after it whatever comes."""
+    parts = [HTTPRequestEvent(type="http.request", body=content, more_body=False)]
+
+    async def entry() -> ReceiveMessage:
+        return parts.pop() if parts else await receive()
+
+    return entry
 
 
 class _Watch:

@@ -64,6 +64,7 @@ _BY_STATUS = {
     405: ("method-not-allowed", "Not this method"),
     413: ("too-large", "Too large"),
     415: ("unsupported-media-type", "Not this kind of content"),
+    421: ("misdirected", "Not under this name"),
 }
 RETRY_SECONDS = 2
 

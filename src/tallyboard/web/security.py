@@ -4,14 +4,17 @@ import asyncio
 from collections.abc import Callable, Sequence
 from hashlib import sha256
 from hmac import compare_digest
-from typing import TypeVar
+from typing import Any, TypeVar
 
+from litestar.connection import ASGIConnection
+from litestar.handlers import BaseRouteHandler
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
 from tallyboard.app import App, Caller
 from tallyboard.people import keys, members, sessions
 from tallyboard.people.keys import Scope as KeyScope
 from tallyboard.people.members import Member, Role
+from tallyboard.settings import Settings
 from tallyboard.web.problems import Problem, unauthorized, with_status
 
 Result = TypeVar("Result")
@@ -26,9 +29,18 @@ HEADERS = {
     b"referrer-policy": b"same-origin",
     b"cross-origin-opener-policy": b"same-origin",
     b"permissions-policy": b"camera=(), geolocation=(), microphone=()",
+    b"cache-control": b"no-store",
 }
-DATA_HEADERS = {b"content-security-policy": b"default-src 'none'; frame-ancestors 'none'", b"x-content-type-options": b"nosniff"}
+STRICT_TRANSPORT = {b"strict-transport-security": b"max-age=31536000"}
+"""Browsers come by https alone for a year. Not for subdomains: they are not ours to speak for."""
+DATA_HEADERS = {
+    b"content-security-policy": b"default-src 'none'; frame-ancestors 'none'",
+    b"x-content-type-options": b"nosniff",
+    b"cache-control": b"no-store",
+}
 """For answers of the doors in front of the framework: they are data, never a page."""
+_FOR_MACHINES = ("/healthz", "/readyz", "/metrics", "/assets/", "/api/docs/")
+"""Whoever watches over processes calls them by whatever address they have; nobody's data is behind these."""
 SESSION_COOKIE = "tallyboard_session"
 SECURE_SESSION_COOKIE = "__Host-tallyboard_session"
 VISIT_COOKIE = "tallyboard_visit"
@@ -36,20 +48,43 @@ SECURE_VISIT_COOKIE = "__Host-tallyboard_visit"
 """Before there is a session, forms are bound to this one, so that nobody else can sign a browser in."""
 
 
-def with_headers(app: ASGIApp) -> ASGIApp:
-    """The application, with the security headers on every answer."""
+def with_headers(app: ASGIApp, settings: Settings) -> ASGIApp:
+    """The application, with the security headers on every answer. Nothing is stored on its way that does not say that it may be."""
+    headers = {**HEADERS, **(STRICT_TRANSPORT if settings.secure else {})}
 
     async def entry(scope: Scope, receive: Receive, send: Send) -> None:
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 present = {name.lower() for name, _ in message["headers"]}
-                added = [(name, value) for name, value in HEADERS.items() if name not in present]
+                added = [(name, value) for name, value in headers.items() if name not in present]
                 message["headers"] = [*message["headers"], *added]
             await send(message)
 
         await app(scope, receive, send_with_headers)
 
     return entry
+
+
+def check_host(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
+    """What a browser's session opens answers only under names of ours, so that no other site can take the place of this one's by DNS.
+
+    A request with an API key is not concerned: a browser never adds one by itself.
+    """
+    if "authorization" in connection.headers or connection.scope["path"].startswith(_FOR_MACHINES):
+        return
+    settings: Settings = connection.app.state.app.settings
+    named = connection.headers.get("host", "")
+    if _without_port(named) not in settings.host_names:
+        raise with_status(
+            421,
+            f"Tallyboard does not answer to the name {named[:80]!r}. Whoever runs it can add the name with TALLYBOARD_ALLOWED_HOSTS, "
+            "or set TALLYBOARD_PUBLIC_URL to the address that people open",
+        )
+
+
+def _without_port(host: str) -> str:
+    name, colon, port = host.lower().rpartition(":")
+    return (name if colon and port.isdecimal() else host.lower()).strip("[]").removesuffix(".")
 
 
 def caller(app: App, authorization: str | None, scopes: Sequence[KeyScope], now_us: int) -> Caller:

@@ -6,14 +6,16 @@ import socket
 import sys
 
 import uvicorn
+from litestar.types import ASGIApp
 
 from tallyboard.app import App
 from tallyboard.errors import Unavailable
+from tallyboard.settings import Settings
 from tallyboard.web import metrics
 from tallyboard.web.app import create
+from tallyboard.web.connections import Connection
 
 GIL_SWITCH_SECONDS = 0.0005
-HEADER_BYTES_MAX = 32_768
 
 
 def bind(host: str, port: int, tries: int = 1) -> socket.socket:
@@ -45,21 +47,28 @@ def run(app: App, listener: socket.socket) -> None:
     sys.setswitchinterval(GIL_SWITCH_SECONDS)  # Large batches are decoded in threads; the event loop must not wait for them.
     metrics.set_up_log()
     signal.signal(signal.SIGTERM, _end)
-    config = uvicorn.Config(
-        create(app),
-        loop="uvloop",
-        http="httptools",
-        log_level=app.settings.log_level,
-        access_log=False,
-        server_header=False,
-        date_header=False,
-        timeout_graceful_shutdown=1,
-        timeout_keep_alive=75,
-        h11_max_incomplete_event_size=HEADER_BYTES_MAX,
-    )
+    config = configured(create(app), app.settings)
     gc.collect()
     gc.freeze()  # What was loaded stays: collections then look at what requests leave, not at all of the program.
     uvicorn.Server(config).run(sockets=[listener])
+
+
+def configured(application: ASGIApp, settings: Settings) -> uvicorn.Config:
+    """How the server runs an application. Where no proxy is trusted, nobody's word counts on who calls."""
+    return uvicorn.Config(
+        application,
+        loop="uvloop",
+        http=Connection,
+        ws="none",
+        log_level=settings.log_level,
+        access_log=False,
+        server_header=False,
+        date_header=False,
+        proxy_headers=bool(settings.trusted_proxies),
+        forwarded_allow_ips=list(settings.trusted_proxies),
+        timeout_graceful_shutdown=1,
+        timeout_keep_alive=75,
+    )
 
 
 def _end(number: int, _: object) -> None:

@@ -1,15 +1,23 @@
-"""GET /api/v1/users and PUT /api/v1/users/{key}: who the users are."""
+"""GET /api/v1/users, PUT /api/v1/users/{key} and DELETE /api/v1/users/{key}/profile: who the users are, and to forget it."""
 
-from litestar import Request, Response, get, put
+from enum import StrEnum
+from urllib.parse import unquote
+
+from litestar import Request, Response, delete, get, put
 from litestar.datastructures import State
 from msgspec import Struct
 
 from tallyboard import clock
 from tallyboard.app import App
-from tallyboard.people import directory
+from tallyboard.people import directory, erasure
 from tallyboard.people.directory import User
+from tallyboard.people.erasure import Erased
 from tallyboard.people.keys import Scope
-from tallyboard.web import raw, security
+from tallyboard.web import problems, raw, security
+from tallyboard.web.threads import in_thread
+
+_USERS = "/api/v1/users/"
+_PROFILE = "/profile"
 
 
 class UserPage(Struct):
@@ -26,6 +34,14 @@ class Profile(Struct, forbid_unknown_fields=True):
     name: str | None = None
 
 
+class KeyChoice(StrEnum):
+    """What becomes of an erased user's key: replaced by a random one, kept, or what is right for such a key."""
+
+    REPLACE = "replace"
+    KEEP = "keep"
+    AUTO = "auto"
+
+
 @get("/api/v1/users", sync_to_thread=True, summary="Search the directory of users", tags=["users"])
 def get_users(request: Request[None, None, State], search: str = "", cursor: str = "") -> UserPage:
     """Up to 200 users at a time whose key, email or name holds the searched text."""
@@ -36,7 +52,8 @@ def get_users(request: Request[None, None, State], search: str = "", cursor: str
     return UserPage(users, users[-1].user if len(users) == directory.PAGE_USERS_MAX else None)
 
 
-@put("/api/v1/users/{user:path}", sync_to_thread=True, summary="Name a user", tags=["users"])
+@put("/api/v1/users/{user:path}", summary="Name a user", tags=["users"])
+@in_thread
 def put_user(request: Request[None, None, State], user: str, data: Profile) -> Response[User]:
     """Set a user's email and name."""
     app: App = request.app.state.app
@@ -44,3 +61,20 @@ def put_user(request: Request[None, None, State], user: str, data: Profile) -> R
     named = User(raw.rest_of_path(request.scope, "/api/v1/users", user), data.email, data.name)
     app.ledger.change(lambda session: directory.name_user(session, key.account_id, named)).result()
     return Response(named)
+
+
+@delete("/api/v1/users/{user:path}", status_code=200, summary="Erase a person: DELETE /api/v1/users/{key}/profile", tags=["users"])
+@in_thread
+def delete_profile(request: Request[None, None, State], user: str, key: KeyChoice = KeyChoice.AUTO) -> Erased:
+    """Email, name and reasons go, and the key where it may be a name; sums stay. The answer says what the user is known by now."""
+    app: App = request.app.state.app
+    caller = security.caller(app, request.headers.get("authorization"), (Scope.ADMIN,), clock.now_us()).key
+    raw_path = request.scope["raw_path"].decode()
+    if not raw_path.endswith(_PROFILE):
+        raise problems.with_status(405, f"a user's usage cannot be deleted; DELETE {user}{_PROFILE} erases who it was")
+    erased_key = unquote(raw_path.removeprefix(_USERS).removesuffix(_PROFILE))
+    replace_key = None if key is KeyChoice.AUTO else key is KeyChoice.REPLACE
+    now_us = clock.now_us()
+    return app.ledger.change(
+        lambda session: erasure.erase(session, caller.account_id, erased_key, f"key {caller.id}", now_us, replace_key=replace_key)
+    ).result()

@@ -16,7 +16,13 @@ from tallyboard.web import security
 
 Ask = Request[None, None, State]
 Form = Annotated[dict[str, str], Body(media_type=RequestEncodingType.URL_ENCODED)]
-NAVIGATION = (("/usage", "Credit Usage", "chart"), ("/policy", "Credit Policy", "sliders"), ("/members", "Members", "people"))
+NAVIGATION = (
+    ("/usage", "Credit Usage", "chart"),
+    ("/policy", "Credit Policy", "sliders"),
+    ("/members", "Members", "people"),
+    ("/keys", "API Keys", "key"),
+    ("/audit", "Audit Log", "log"),
+)
 """What administrators see at the side: address, label, symbol."""
 EVERYONES = (("/my", "My usage", "own"),)
 

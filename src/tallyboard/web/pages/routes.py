@@ -13,12 +13,13 @@ from tallyboard.usage import export, overview, palette
 from tallyboard.usage.overview import Overview, View
 from tallyboard.usage.question import Question, answer
 from tallyboard.web import security
-from tallyboard.web.api.usage import CACHE, etag
+from tallyboard.web.api.usage import etag
 from tallyboard.web.pages import figures, frame, links, render, usage
 from tallyboard.web.pages.frame import Ask
 from tallyboard.web.problems import Problem
 
 AXIS_DIGITS_MAX = 30
+MISDIRECTED = 421
 
 
 @get("/", sync_to_thread=True, include_in_schema=False)
@@ -40,7 +41,7 @@ def get_usage_page(request: Ask, window: str = "", day: str = "", user: str = ""
         current = accounts.state(session, member.account_id, now_us)
     form_token = security.form_token(frame.session_secret(request))  # Stands in the page, too.
     tag = etag(current, member, form_token, render.assets(), window, day, user, q, axis)
-    headers = {"ETag": tag, "Cache-Control": CACHE, "Vary": "Cookie"}
+    headers = {"ETag": tag, "Cache-Control": "no-store", "Vary": "Cookie"}
     if tag in request.headers.get("if-none-match", ""):
         return Response(b"", status_code=304, headers=headers)
     shown, reached = _overview(app, member.account_id, links.read(window, day, user, q), now_us)
@@ -83,7 +84,7 @@ def error_page(request: Ask, problem: Problem) -> bytes:
         status=problem.status,
         title=problem.title,
         detail=figures.sentence(problem.detail),
-        way_on=("/usage", "Credit Usage"),
+        way_on=None if problem.status == MISDIRECTED else ("/usage", "Credit Usage"),
         csrf_token=csrf_token,
     )
 
