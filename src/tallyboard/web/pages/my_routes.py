@@ -10,7 +10,6 @@ from tallyboard.app import App
 from tallyboard.people import accounts
 from tallyboard.policy import own
 from tallyboard.usage import export
-from tallyboard.web.api.usage import CACHE
 from tallyboard.web.pages import frame, links, my, render
 from tallyboard.web.pages.frame import Ask
 from tallyboard.web.problems import Problem
@@ -32,7 +31,7 @@ def get_my_page(request: Ask, window: str = "", day: str = "") -> Response[bytes
     more = my.context(found, view, now_us) if found else {}
     content = render.html("my.html", **frame.layout(request, member, account.name, "/my"), linked=found is not None, **more)
     tag = f'W/"{sha256(content).hexdigest()[:32]}"'
-    headers = {"ETag": tag, "Cache-Control": CACHE, "Vary": "Cookie"}
+    headers = {"ETag": tag, "Cache-Control": "no-store", "Vary": "Cookie"}
     if tag in request.headers.get("if-none-match", ""):
         return Response(b"", status_code=304, headers=headers)
     return frame.page(content, headers=headers)
