@@ -6,7 +6,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from tests.browser.conftest import Complaints, Open, sign_in
-from tests.browser.test_accessibility import DARK, PHONE, _violations
+from tests.browser.test_accessibility import DARK, PHONE, violations
 from tests.conftest import Server
 from tests.web.visitors import OTHER_PASSWORD, PASSWORD, person
 
@@ -55,7 +55,7 @@ def test_who_fails_too_often_is_told_when_to_try_again(shared_server: Server, op
         if "Too many" in page.get_by_role("alert").inner_text():
             break
     expect(page.get_by_role("alert")).to_contain_text("Too many sign-ins have failed. Try again in ")
-    assert _violations(page) == []
+    assert violations(page) == []
 
 
 def test_all_of_it_by_keyboard(shared_server: Server, open_page: Open) -> None:
@@ -106,18 +106,18 @@ def test_axe_finds_no_violation(
 ) -> None:
     complaints.expect("40[03]")
     account = open_page(f"{shared_server.url}/account", sign_in(browser, shared_server), **look)
-    assert _violations(account) == []
+    assert violations(account) == []
     account.get_by_label("New password", exact=True).fill("abcabcabcabc")
     account.get_by_label("New password, once more").fill("abcabcabcabc")
     account.get_by_role("button", name="Set password").click()
     expect(account.get_by_role("alert")).to_be_visible()
-    assert _violations(account) == []
+    assert violations(account) == []
     assert account.evaluate(OVERFLOW) <= 0
     page = open_page(f"{shared_server.url}/sign-in", **look)
-    assert _violations(page) == []
+    assert violations(page) == []
     enter(page, "nobody@northwind.example")
     expect(page.get_by_role("alert")).to_be_visible()
-    assert _violations(page) == []
+    assert violations(page) == []
     assert page.evaluate(OVERFLOW) <= 0
 
 
@@ -129,7 +129,7 @@ def test_sessions_are_listed_and_ended(browser: Browser, server: Server, open_pa
     expect(lines).to_have_count(2)
     expect(lines.first).to_contain_text("this one")
     if look.get("java_script_enabled", True):
-        assert _violations(page) == []
+        assert violations(page) == []
     assert page.evaluate(OVERFLOW) <= 0
     lines.last.get_by_role("button").click()
     expect(page.get_by_role("status")).to_have_text("The session has ended.")

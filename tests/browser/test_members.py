@@ -6,7 +6,7 @@ import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
 from tests.browser.conftest import Complaints, Open, sign_in
-from tests.browser.test_accessibility import _violations
+from tests.browser.test_accessibility import violations
 from tests.browser.test_account import LOOKS, NAMES, OVERFLOW
 from tests.conftest import Server
 from tests.web.visitors import PASSWORD, person
@@ -40,13 +40,13 @@ def test_somebody_is_invited_arrives_and_is_deactivated(
     link = invite(page, BOB)
     assert page.evaluate(OVERFLOW) <= 0
     if look.get("java_script_enabled", True):
-        assert _violations(page) == []
+        assert violations(page) == []
     expect(row(page, BOB)).to_contain_text("invited")
     bob = open_page(link, **look)
     expect(bob.get_by_role("heading", name="Welcome to My organization")).to_be_visible()
     assert bob.evaluate(OVERFLOW) <= 0
     if look.get("java_script_enabled", True):
-        assert _violations(bob) == []
+        assert violations(bob) == []
     bob.get_by_label("Password", exact=True).fill(PASSWORD)
     bob.get_by_label("Password, once more").fill(PASSWORD)
     bob.get_by_role("button", name="Set password and sign in").click()
@@ -54,7 +54,7 @@ def test_somebody_is_invited_arrives_and_is_deactivated(
     page.goto(f"{server.url}/members")
     row(page, BOB).locator("summary").click()
     if look.get("java_script_enabled", True):
-        assert _violations(page) == []
+        assert violations(page) == []
     assert page.evaluate(OVERFLOW) <= 0
     row(page, BOB).get_by_role("button", name="Deactivate").click()
     expect(page.get_by_role("status")).to_contain_text("The member is deactivated")
@@ -64,7 +64,7 @@ def test_somebody_is_invited_arrives_and_is_deactivated(
     used = open_page(link, **look)
     expect(used.get_by_role("alert")).to_contain_text("It has been used")
     if look.get("java_script_enabled", True):
-        assert _violations(used) == []
+        assert violations(used) == []
 
 
 def test_roles_change_by_keyboard_and_the_last_administrator_is_told(
@@ -84,7 +84,7 @@ def test_roles_change_by_keyboard_and_the_last_administrator_is_told(
     page.get_by_label("Change admin").click()
     row(page, "admin@localhost").get_by_role("button", name="Make a member").click()
     expect(page.get_by_role("alert")).to_contain_text("is the last administrator")
-    assert _violations(page) == []
+    assert violations(page) == []
 
 
 def test_who_is_a_member_already_is_told_beside_the_field(
@@ -95,4 +95,4 @@ def test_who_is_a_member_already_is_told_beside_the_field(
     page.get_by_label("Email").fill("admin@localhost")
     page.get_by_role("button", name="Make an invitation").click()
     expect(page.get_by_label("Email")).to_have_accessible_description("Admin@localhost is a member already.")
-    assert _violations(page) == []
+    assert violations(page) == []

@@ -6,7 +6,7 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.browser.conftest import Complaints, Open
-from tests.browser.test_accessibility import _violations
+from tests.browser.test_accessibility import violations
 from tests.browser.test_account import LOOKS, NAMES, OVERFLOW
 from tests.conftest import Server
 from tests.web.test_set_up import printed
@@ -32,7 +32,7 @@ def test_the_printed_link_leads_through_set_up_to_the_page(
         page.get_by_label("Password, once more").fill(password)
         assert page.evaluate(OVERFLOW) <= 0
         if scripted:
-            assert _violations(page) == []
+            assert violations(page) == []
         page.get_by_label("Password, once more").press("Enter")
         if password != PASSWORD:
             expect(page.get_by_role("alert")).to_contain_text("This password is one of the first")

@@ -74,7 +74,7 @@ def open_shop(limited: Limited) -> Iterator[OpenShop]:
 def test_openais_sdk_gives_up_at_once_and_shows_the_message(open_shop: OpenShop) -> None:
     shop = open_shop()
     with openai.OpenAI(base_url=f"{shop.url}/v1", api_key="petra") as client:
-        with pytest.raises(openai.RateLimitError, match="petra has used 0 of the own daily limit of 0 credits") as caught:
+        with pytest.raises(openai.RateLimitError, match="petra has used 0 of their own daily limit of 0 credits") as caught:
             client.chat.completions.create(model="small", messages=ASKED)  # type: ignore[arg-type]
         with pytest.raises(openai.RateLimitError):
             client.responses.create(model="small", input="Hello?")
@@ -86,7 +86,7 @@ def test_anthropics_sdk_gives_up_at_once_and_shows_the_message(open_shop: OpenSh
     shop = open_shop()
     with anthropic.Anthropic(base_url=shop.url, api_key="petra") as client, pytest.raises(anthropic.RateLimitError) as caught:
         client.messages.create(model="small", max_tokens=10, messages=ASKED)  # type: ignore[arg-type]
-    assert "petra has used 0 of the own daily limit of 0 credits" in str(caught.value)
+    assert "petra has used 0 of their own daily limit of 0 credits" in str(caught.value)
     assert (shop.door.requests, shop.llm.asked) == (1, [])
 
 

@@ -100,7 +100,7 @@ def test_a_user_with_credits_left_may_go_on(connect: Connect, user: str) -> None
 
 def test_a_user_at_the_limit_is_told_so_and_everything_is_there_to_pass_on(connect: Connect) -> None:
     client = connect()
-    with pytest.raises(LimitReached, match=r"^petra has used 0 of the own daily limit of 0 credits") as caught:
+    with pytest.raises(LimitReached, match=r"^petra has used 0 of their own daily limit of 0 credits") as caught:
         client.check("petra")
     reached = caught.value
     assert set(reached.headers) == {"Retry-After", "RateLimit", "RateLimit-Policy", "x-should-retry"}

@@ -143,7 +143,7 @@ def test_at_the_limit_openais_sdk_gives_up_at_once_and_shows_the_message(open_ga
     gateway = open_gateway()
     with (
         openai.OpenAI(base_url=f"{gateway.url}/v1", api_key="sk-bob") as client,
-        pytest.raises(openai.RateLimitError, match="bob has used 0 of the own daily limit of 0 credits") as caught,
+        pytest.raises(openai.RateLimitError, match="bob has used 0 of their own daily limit of 0 credits") as caught,
     ):
         client.chat.completions.create(model="small", messages=ASKED)
     headers = caught.value.response.headers
@@ -157,7 +157,7 @@ def test_at_the_limit_anthropics_sdk_gives_up_at_once_and_shows_the_message(open
     gateway = open_gateway()
     with anthropic.Anthropic(base_url=gateway.url, api_key="sk-bob") as client, pytest.raises(anthropic.RateLimitError) as caught:
         client.messages.create(model="small", max_tokens=10, messages=ASKED)
-    assert "bob has used 0 of the own daily limit of 0 credits" in str(caught.value)
+    assert "bob has used 0 of their own daily limit of 0 credits" in str(caught.value)
     assert caught.value.response.headers["x-should-retry"] == "false"
     assert gateway.llm.asked == []
 

@@ -122,7 +122,7 @@ def test_at_the_limit_openais_sdk_gives_up_at_once_and_shows_the_message(proxy: 
     asked = len(proxy.road.seen)
     with (
         openai.OpenAI(base_url=f"{proxy.url}/v1", api_key="sk-petra") as client,
-        pytest.raises(openai.RateLimitError, match="petra has used 0 of the own daily limit of 0 credits") as caught,
+        pytest.raises(openai.RateLimitError, match="petra has used 0 of their own daily limit of 0 credits") as caught,
     ):
         client.chat.completions.create(model="good", messages=ASKED)
     headers = caught.value.response.headers
@@ -135,7 +135,7 @@ def test_at_the_limit_anthropics_sdk_gives_up_at_once_and_shows_the_message(prox
     asked = len(proxy.road.seen)
     with anthropic.Anthropic(base_url=proxy.url, auth_token="sk-petra") as client, pytest.raises(anthropic.RateLimitError) as caught:
         client.messages.create(model="good", max_tokens=10, messages=ASKED)
-    assert "petra has used 0 of the own daily limit of 0 credits" in str(caught.value)
+    assert "petra has used 0 of their own daily limit of 0 credits" in str(caught.value)
     assert proxy.road.seen[asked:] == ["POST /api/v1/holds"]
 
 
