@@ -16,6 +16,9 @@ from tallyboard.web.app import create
 from tallyboard.web.connections import Connection
 
 GIL_SWITCH_SECONDS = 0.0005
+GARBAGE_ALLOCATIONS = 100_000
+"""Look for garbage that refers to itself after so many allocations, not after Python's 700: the lines of one large batch alone are
+ten thousand, and none of them is such garbage."""
 
 
 def bind(host: str, port: int, tries: int = 1) -> socket.socket:
@@ -50,6 +53,7 @@ def run(app: App, listener: socket.socket) -> None:
     config = configured(create(app), app.settings)
     gc.collect()
     gc.freeze()  # What was loaded stays: collections then look at what requests leave, not at all of the program.
+    gc.set_threshold(GARBAGE_ALLOCATIONS)
     uvicorn.Server(config).run(sockets=[listener])
 
 
