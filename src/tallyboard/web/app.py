@@ -4,15 +4,12 @@ from litestar import Litestar, MediaType, Request, Response
 from litestar.config.compression import CompressionConfig
 from litestar.datastructures import State
 from litestar.exceptions import HTTPException, ValidationException
-from litestar.openapi import OpenAPIConfig
-from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.static_files import create_static_files_router
 from litestar.types import ASGIApp
 
-from tallyboard import __version__
 from tallyboard.app import App
 from tallyboard.web import body, metrics, problems, security
-from tallyboard.web.api import operations, policy, usage, users
+from tallyboard.web.api import document, operations, policy, usage, users
 from tallyboard.web.lane import with_lane
 from tallyboard.web.live import Streams
 from tallyboard.web.pages import (
@@ -67,6 +64,8 @@ ROUTES = [
     operations.get_health,
     operations.get_readiness,
     operations.get_metrics,
+    document.get_docs,
+    document.get_document,
 ]
 REQUEST_BYTES_MAX = 1_048_576
 _PAGE_PREFIXES = ("/usage", "/policy", "/sign-", "/account", "/members", "/invitation", "/set-up", "/my", "/keys", "/audit")
@@ -80,9 +79,7 @@ def create(app: App) -> ASGIApp:
         state=State({"app": app, "streams": Streams(app)}),
         exception_handlers={Exception: _answer_problem},
         compression_config=CompressionConfig(backend="gzip", gzip_compress_level=6, exclude=["/api/v1/stream"]),
-        openapi_config=OpenAPIConfig(
-            title="Tallyboard", version=__version__, path="/api/docs", render_plugins=[JsonRenderPlugin(path="/openapi.json")]
-        ),
+        openapi_config=None,
         guards=[security.check_host],
         request_max_body_size=REQUEST_BYTES_MAX,
         debug=False,
@@ -94,7 +91,7 @@ def _answer_problem(request: Request[None, None, State], error: Exception) -> Re
     if isinstance(error, HTTPException):
         nowhere = "Nothing is found at this address." if error.status_code == 404 else ""
         detail = nowhere or _mistakes(error) or error.detail or "The request cannot be answered."
-        problem = problems.with_status(error.status_code, detail)
+        problem = problems.with_status(error.status_code, detail, error.headers)  # Such as Allow, where the method is another.
     else:
         problem = problems.of(error)
     metrics.log_trouble(error, problem.status)

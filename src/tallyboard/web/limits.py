@@ -166,12 +166,25 @@ async def _answer(asked: _Asked) -> Answer:  # noqa: PLR0911  A table of doors.
             return await _release(asked, hold_id)
         case ["GET", "users", user, "allowance"]:
             return await _allowance(asked, user)
-        case [_, "holds"] | [_, "holds", _] | [_, "holds", _, "settle"]:
-            raise problems.with_status(
-                405, "holds are made by POST /holds, settled by POST /holds/{id}/settle and released by DELETE /holds/{id}"
-            )
+        case [_, *path] if allowed := _allowed(path):
+            raise problems.with_status(405, f"this is asked by {allowed}, not by {asked.method[:20]}", {"Allow": allowed})
         case _:
             raise problems.with_status(404, "Nothing is found at this address.")
+
+
+def _allowed(path: list[str]) -> str:
+    """The methods of a door, nothing where there is none; a check takes any."""
+    match path:
+        case ["holds"]:
+            return "GET, POST"
+        case ["holds", "openai" | "anthropic"] | ["holds", _, "settle"]:
+            return "POST"
+        case ["holds", _]:
+            return "DELETE"
+        case ["users", _, "allowance"]:
+            return "GET"
+        case _:
+            return ""
 
 
 async def _check(asked: _Asked, route: str) -> Answer:

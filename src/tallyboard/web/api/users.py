@@ -71,7 +71,7 @@ def delete_profile(request: Request[None, None, State], user: str, key: KeyChoic
     caller = security.caller(app, request.headers.get("authorization"), (Scope.ADMIN,), clock.now_us()).key
     raw_path = request.scope["raw_path"].decode()
     if not raw_path.endswith(_PROFILE):
-        raise problems.with_status(405, f"a user's usage cannot be deleted; DELETE {user}{_PROFILE} erases who it was")
+        raise problems.with_status(405, f"a user's usage cannot be deleted; DELETE {user}{_PROFILE} erases who it was", {"Allow": "PUT"})
     erased_key = unquote(raw_path.removeprefix(_USERS).removesuffix(_PROFILE))
     replace_key = None if key is KeyChoice.AUTO else key is KeyChoice.REPLACE
     now_us = clock.now_us()
