@@ -32,6 +32,9 @@ def with_lane(app: App, framework: ASGIApp) -> ASGIApp:
 
     async def entry(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == ScopeType.HTTP:
+            if scope["path"].startswith("/assets/") and "\0" in scope["path"]:  # What looks for such a file stumbles over its name.
+                await raw.answer_problem(send, problems.with_status(404, "Nothing is found at this address."))
+                return
             if limits.is_for(scope):
                 await limits.answer(app, scope, receive, send)
                 return
