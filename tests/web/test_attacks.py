@@ -23,7 +23,20 @@ from tests.web.visitors import Visitor, person
 TAG = "<img src=x onerror=struck()>"
 HOSTILE = f'=cmd|"/c calc"!A1"\'>{TAG}</title></script><script>struck()</script>{{{{7*7}}}}'
 ALICE = "alice@example.com"
-STATES = ("", "?user={}", "?q={}", "?search={}", "?day={}", "?window={}", "?actor={}", "?action={}", "?done={}", "?page={}", "?token={}", "?to={}")
+STATES = (
+    "",
+    "?user={}",
+    "?q={}",
+    "?search={}",
+    "?day={}",
+    "?window={}",
+    "?actor={}",
+    "?action={}",
+    "?done={}",
+    "?page={}",
+    "?token={}",
+    "?to={}",
+)
 """The parameters that pages read, each with hostile text."""
 
 
@@ -33,7 +46,11 @@ def alice(shared_server: Server) -> Iterator[Visitor]:
     server, folder = shared_server, shared_server.folder
     tallyboard("account", "set", "--name", HOSTILE[:80], data=folder)
     person(server, ALICE)
-    server.send(event("1", HOSTILE), {**event("2", "bob"), "source": HOSTILE, "type": HOSTILE}, event(HOSTILE, "bob", model=HOSTILE, conversations=1))
+    server.send(
+        event("1", HOSTILE),
+        {**event("2", "bob"), "source": HOSTILE, "type": HOSTILE},
+        event(HOSTILE, "bob", model=HOSTILE, conversations=1),
+    )
     server.send(event("3", HOSTILE, conversations=-1, reason=HOSTILE), scopes="ingest,adjust")
     for user in (HOSTILE, "bob"):
         answer = server.request("PUT", f"/api/v1/users/{quote(user, safe='')}", "admin", json={"name": HOSTILE})
@@ -78,9 +95,18 @@ def test_no_cell_of_a_table_is_a_formula(alice: Visitor, path: str) -> None:
         assert not re.match(r"[+-](?![0-9.]+$)", cell), cell
 
 
-def test_the_api_answers_hostile_text_as_data(alice: Visitor, shared_server: Server) -> None:
+@pytest.mark.usefixtures("alice")
+def test_the_api_answers_hostile_text_as_data(shared_server: Server) -> None:
     key = quote(HOSTILE, safe="")
-    for path in ("/usage", "/users", f"/users/{key}/allowance", "/policy/overrides", f"/policy/overrides/{key}", "/policy/history", "/holds"):
+    for path in (
+        "/usage",
+        "/users",
+        f"/users/{key}/allowance",
+        "/policy/overrides",
+        f"/policy/overrides/{key}",
+        "/policy/history",
+        "/holds",
+    ):
         answer = shared_server.request("GET", f"/api/v1{path}", "admin")
         assert answer.status_code == 200, answer.text
         assert answer.headers["content-type"] == "application/json"
@@ -103,7 +129,8 @@ def test_no_address_puts_a_header_into_an_answer(alice: Visitor, row: str, break
             _check_page(answer.text)
 
 
-def test_no_text_puts_a_header_into_a_refusal(shared_server: Server, alice: Visitor) -> None:
+@pytest.mark.usefixtures("alice")
+def test_no_text_puts_a_header_into_a_refusal(shared_server: Server) -> None:
     user = "a\u010d\u010ax-struck: 1"  # Letters whose last bytes are those of a line's end.
     key = quote(user, safe="")
     assert shared_server.request("PUT", f"/api/v1/policy/overrides/{key}", "admin", json={"limit": {"units": 0}}).status_code == 200
@@ -141,7 +168,8 @@ def test_no_path_leaves_the_assets(shared_server: Server, path: str) -> None:
     assert b"{% " not in answer
 
 
-def test_what_is_logged_stays_on_its_line(shared_server: Server, alice: Visitor) -> None:
+@pytest.mark.usefixtures("alice")
+def test_what_is_logged_stays_on_its_line(shared_server: Server) -> None:
     for text in ("one\r\nERROR forged by a user", "one\x1b[31mred"):
         shared_server.request("POST", "/api/v1/check", "check", json={"user": text})
         shared_server.client.get(f"{shared_server.url}/{quote(text)}", headers={"user-agent": "x"})

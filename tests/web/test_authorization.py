@@ -146,7 +146,12 @@ def test_a_form_is_taken_from_its_own_page_and_those_it_is_for_alone(cast: Cast,
         assert answer.status_code in {303, 403}
         assert answer.headers.get("location", "/sign-in") == "/sign-in"
     for secret in (cast.administrator, cast.member):
-        for token, site in (("", None), (form_token(cast.ended), None), (form_token(secret), "cross-site"), (form_token(secret), "same-site")):
+        for token, site in (
+            ("", None),
+            (form_token(cast.ended), None),
+            (form_token(secret), "cross-site"),
+            (form_token(secret), "same-site"),
+        ):
             headers = _cookie(secret) | ({"sec-fetch-site": site} if site else {})
             assert _ask(cast, "POST", path, headers, data={"_csrf_token": token}).status_code == 403
     if FORMS[row] == ADMINISTRATORS:
@@ -167,7 +172,14 @@ def test_forms_before_signing_in_are_bound_to_the_browsers_visit(cast: Cast, row
 
 @pytest.mark.parametrize("call", SCOPES, ids=lambda call: f"{call.method} {call.path}")
 def test_a_call_is_open_to_the_scopes_that_the_document_tells(cast: Cast, call: Call) -> None:
-    for headers in ({}, _bearer(cast.revoked), _bearer(cast.expired), _bearer("tb_made-up"), {"authorization": "Bearer"}, {"authorization": "Basic dGI6dGI="}):
+    for headers in (
+        {},
+        _bearer(cast.revoked),
+        _bearer(cast.expired),
+        _bearer("tb_made-up"),
+        {"authorization": "Bearer"},
+        {"authorization": "Basic dGI6dGI="},
+    ):
         _check_problem(_call(cast, call, headers), 401)
     if not call.path.endswith("/stream"):  # That one is for a page of ours, too.
         for secret in (cast.administrator, cast.member):

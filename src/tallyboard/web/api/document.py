@@ -1,5 +1,6 @@
 """The OpenAPI document, made of the table of calls, and a page of it for people."""
 
+from collections.abc import Mapping
 from functools import cache
 from http import HTTPStatus
 from typing import Any
@@ -90,10 +91,10 @@ def _response(call: Call, status: int) -> Schema:
 
 
 def _refusal(call: Call, status: int) -> dict[str, Schema]:
-    shapes = {problems.MEDIA_TYPE: {"$ref": "#/components/schemas/Problem"}}
+    shapes: dict[str, Schema] = {problems.MEDIA_TYPE: {"$ref": "#/components/schemas/Problem"}}
     in_other_words = status in {403, 429} and call.path.endswith(("/openai", "/anthropic"))
     return {**shapes, "application/json": {"type": "object"}} if in_other_words else shapes
 
 
-def _content(shapes: Any) -> Schema:
+def _content(shapes: Mapping[str, Schema]) -> Schema:
     return {media_type: {"schema": schema} for media_type, schema in shapes.items()}
