@@ -6,6 +6,8 @@ from concurrent.futures import Future
 from contextlib import suppress
 from enum import StrEnum
 from functools import partial
+from itertools import groupby
+from operator import itemgetter
 from types import TracebackType
 from typing import Any, Self
 
@@ -15,7 +17,8 @@ from tallyboard import clock
 from tallyboard.errors import Migrating, NewerSchema, TallyboardError, Unavailable
 from tallyboard.intake.accept import Sender
 from tallyboard.intake.worker import Worker
-from tallyboard.ledger import rollups
+from tallyboard.ledger import arrivals, rollups
+from tallyboard.ledger.arrivals import Kind, Note
 from tallyboard.ledger.contract import Engine, Outcome, Session
 from tallyboard.ledger.migrate import migrate, pending
 from tallyboard.ledger.sqlite import SqliteEngine
@@ -35,6 +38,7 @@ PAGE_STATE_US_MAX = 250_000
 _CHARGERS_HELD_MAX = 1_000
 _PAGE_STATES_HELD_MAX = 10_000
 _RECENT_MAX = 10_000
+_REFUSED_HELD_MAX = 1_000
 
 
 class Caller(Struct, frozen=True):
@@ -47,6 +51,11 @@ class Caller(Struct, frozen=True):
     def sender(self) -> Sender:
         """What the key may say of events."""
         return Sender(self.key.user, Scope.ADJUST in self.key.scopes)
+
+    @property
+    def actor(self) -> str:
+        """Who it is in what is written down."""
+        return f"key {self.key.id}"
 
 
 class Recent:
@@ -111,6 +120,7 @@ class App:
         self._page_states: dict[int, tuple[int, str]] = {}
         self._key_uses: dict[tuple[int, str], int] = {}
         self._uses_recorded_us = 0
+        self._refused: dict[tuple[int, str, str], Note] = {}
         self._closing = threading.Event()
         self._housekeeper: threading.Thread | None = None
 
@@ -157,6 +167,14 @@ class App:
             self._page_states[account_id] = (now_us, state)
         return state
 
+    def refused(self, account_id: int, sender: str, reason: str, events: int, example: str) -> None:
+        """Have it noted that events were refused, for those who look after intake: within a second or two, many in one."""
+        place = (account_id, sender, reason)
+        before = self._refused.get(place)
+        if before is not None or len(self._refused) < _REFUSED_HELD_MAX:
+            events += before.events if before else 0
+            self._refused[place] = Note(Kind.REFUSED, sender, reason, "", events, clock.now_us(), example)
+
     def figures(self) -> dict[str, float]:
         """Gauges and counters for operators, by name."""
         return {**self.ledger.figures(), "holds_expired_total": self._expired_holds}
@@ -196,6 +214,7 @@ class App:
             self._housekeeper.join()
         self.worker.close()
         with suppress(TallyboardError):
+            self._note_refused()
             self._record_key_uses()
         self.ledger.close()
 
@@ -268,6 +287,12 @@ class App:
         if uses:
             self.ledger.change(lambda session: keys.record_uses(session, uses)).result()
 
+    def _note_refused(self) -> None:
+        refused, self._refused = self._refused, {}
+        for account_id, places in groupby(sorted(refused), key=itemgetter(0)):
+            notes = [refused[place] for place in places]
+            self.ledger.change(partial(arrivals.note, account_id=account_id, notes=notes)).result()
+
     def _keep_house(self, when_ready: Callable[[], object], tell: Callable[[str], object]) -> None:
         self._become_ready(when_ready, tell)
         while not self._closing.wait(HOUSEKEEPING_SECONDS):
@@ -276,6 +301,7 @@ class App:
                     behind = rollups.left_to_do(session)
                     due = holds.left_to_sweep(session, clock.now_us())
                     expired = overrides.left_to_expire(session, clock.now_us())
+                    old = arrivals.left_to_forget(session, clock.now_us())
                 for account_id in behind:
                     while not self._closing.is_set() and self.rebuild_days(account_id).result():
                         pass
@@ -284,6 +310,9 @@ class App:
                         pass
                 for account_id in expired:
                     self.ledger.change(partial(overrides.expire, account_id=account_id, now_us=clock.now_us())).result()
+                for account_id in old:
+                    self.ledger.change(partial(arrivals.forget, account_id=account_id, now_us=clock.now_us())).result()
+                self._note_refused()
                 if clock.now_us() >= self._uses_recorded_us + KEY_USES_US:
                     self._record_key_uses()
             except TallyboardError:

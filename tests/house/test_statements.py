@@ -17,6 +17,7 @@ EXCUSED_MODULES = {
 }
 ACROSS_ACCOUNTS = {
     ("ledger/rollups.py", "left_to_do"): "an overview for housekeeping, which then locks each account and looks again",
+    ("ledger/arrivals.py", "left_to_forget"): "likewise",
     ("policy/holds.py", "left_to_sweep"): "likewise",
     ("policy/overrides.py", "left_to_expire"): "likewise",
     ("people/accounts.py", "ensure_first"): "whether there is any account; the INSERT decides, by its conflict target",

@@ -12,7 +12,8 @@ from tallyboard import days
 from tallyboard.errors import Invalid, NewerSchema, NotFound
 from tallyboard.intake.accept import Sender, accept
 from tallyboard.intake.cloudevents import CloudEvent
-from tallyboard.ledger import append, copying, rollups
+from tallyboard.ledger import append, arrivals, copying, rollups
+from tallyboard.ledger.arrivals import Kind, Note
 from tallyboard.ledger.contract import Batch, Engine, Line, Outcome, Session
 from tallyboard.ledger.copying import TABLES, Copied, copy
 from tallyboard.ledger.migrate import migrate, migrations, version_of
@@ -119,8 +120,9 @@ def people(session: Session) -> None:
 
 
 def limits(session: Session) -> None:
-    """Limits with and without an end, and holds that are outstanding and that have ended."""
+    """Limits with and without an end, holds that are outstanding and that have ended, and what was the matter with events."""
     for account_id in (NORTHWIND, CONTOSO):
+        arrivals.note(session, account_id, [Note(Kind.REFUSED, "key 1", "bad_time", "", 2, NOW_US, "no time ✗")])
         for default_units in (None, 0, 600_000_000_000):
             timezone = policy.of(session, account_id).timezone
             policy.change(session, account_id, "test", NOW_US, default_units=default_units, timezone=timezone)

@@ -10,7 +10,8 @@ from itertools import chain
 
 from tallyboard import days
 from tallyboard.intake.event import UNATTRIBUTED
-from tallyboard.ledger import audit
+from tallyboard.ledger import arrivals, audit
+from tallyboard.ledger.arrivals import Arrived
 from tallyboard.ledger.contract import Batch, Entry, Outcome, Session
 from tallyboard.ledger.locking import LockedAccount, lock
 from tallyboard.ledger.seen import SHELF_EVENTS, Seen, find_on
@@ -48,11 +49,12 @@ class Appender:
         if look_first or self._look_first:
             seen.update(find_on(session, account_id, account.shelf, keys))
         self._look_first = look_first or bool(seen)
-        fresh: list[tuple[Entry, Batch]] = []
-        outcomes = [_sort_out(batch, seen, fresh) for batch in batches]
+        arrived = [_sort_out(batch, seen) for batch in batches]
+        fresh = [(entry, batch) for batch, each in zip(batches, arrived, strict=True) for entry in each.fresh]
         if fresh:
             self._keep(session, account_id, account, fresh)
-        return outcomes
+        arrivals.count(session, account_id, arrived)
+        return [each.outcome for each in arrived]
 
     def forget(self) -> None:
         """Drop what is remembered, after a transaction that may not have been kept."""
@@ -190,22 +192,23 @@ def add_to_days(session: Session, account_id: int, account: LockedAccount, sums:
     )
 
 
-def _sort_out(batch: Batch, seen: dict[bytes, int], fresh: list[tuple[Entry, Batch]]) -> Outcome:
-    """Tell what is new from what was seen, in order; what is new joins `fresh` and is seen from then on."""
-    accepted = duplicate = conflict = unrated = unattributed = 0
+def _sort_out(batch: Batch, seen: dict[bytes, int]) -> Arrived:
+    """Tell what is new from what was seen, in order; what is new is seen from then on."""
+    fresh: list[Entry] = []
+    known: list[Entry] = []
+    conflicts: list[Entry] = []
+    unrated = unattributed = 0
     for entry in batch.entries:
-        known = seen.get(entry.event.key)
-        if known is None:
+        content = seen.get(entry.event.key)
+        if content is None:
             seen[entry.event.key] = entry.event.content
-            fresh.append((entry, batch))
-            accepted += 1
+            fresh.append(entry)
             unrated += not entry.rated
             unattributed += entry.event.user == UNATTRIBUTED
-        elif known == entry.event.content:
-            duplicate += 1
         else:
-            conflict += 1
-    return Outcome(accepted, duplicate, conflict, unrated, unattributed)
+            (known if content == entry.event.content else conflicts).append(entry)
+    outcome = Outcome(len(fresh), len(known), len(conflicts), unrated, unattributed)
+    return Arrived(batch.actor, batch.received_us, outcome, fresh, known, conflicts)
 
 
 def _slot_sums(fresh: Sequence[tuple[Entry, Batch]], user_ids: dict[str, int]) -> list[SlotSum]:

@@ -20,6 +20,8 @@ DISTRIBUTED = (
     "policy",
     "policy_override",
     "hold",
+    "arrival",
+    "arrival_note",
 )
 """The first one's places are everyone's: what belongs to one account lies together."""
 REFERENCE = ("api_key", "member", "sign_in_link", "session", "sign_in_attempt")

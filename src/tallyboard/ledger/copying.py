@@ -87,6 +87,12 @@ TABLES = (
         ("account_id", "user_key", "override_id"),
         ("limit_units", "reason", "expires_us", "from_us", "until_us", "actor"),
     ),
+    Table(
+        "arrival",
+        ("account_id", "hour", "sender", "source"),
+        ("accepted", "duplicate", "conflict", "unattributed", "minute_late", "hour_late", "day_late", "last_us"),
+    ),
+    Table("arrival_note", ("account_id", "hour", "kind", "sender", "subject", "model"), ("events", "last_us", "example")),
     Table("hold", ("account_id", "hold_id"), ("user_key", "units", "granted_us", "expires_us", "ended_us", "ended_how", "actor")),
     Table(
         "api_key",

@@ -4,6 +4,7 @@ Small requests are worked off on the event loop; large ones in another process, 
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import Mapping
 
 import orjson
@@ -60,20 +61,31 @@ async def _take(app: App, headers: Mapping[str, str], receive: Receive) -> tuple
     now_us = clock.now_us()
     who = await off_loop(app, lambda: caller(app, headers.get("authorization"), (KeyScope.INGEST,), now_us))
     content = await body.read(headers, receive)
-    if len(content) <= INLINE_BYTES_MAX:
-        accepted = _accept(headers, content, who, now_us)
-    else:
-        accepted = await _accept_large(app, headers, content, who, now_us)
-    metrics.refused(accepted.refused)
+    try:
+        if len(content) <= INLINE_BYTES_MAX:
+            accepted = _accept(headers, content, who, now_us)
+        else:
+            accepted = await _accept_large(app, headers, content, who, now_us)
+    except Problem as problem:
+        app.refused(who.key.account_id, who.actor, problem.name, 1, problem.detail)
+        raise
+    _note_refused(app, who, accepted.refused)
     prefer = headers.get("prefer", "").replace(" ", "").lower().split(",")
     lenient = "handling=lenient" in prefer
     if accepted.refused and not lenient:
         raise _refused(accepted.refused, len(accepted.entries))
-    outcome = await asyncio.wrap_future(app.ledger.append(Batch(who.key.account_id, accepted.entries, now_us, f"key {who.key.id}")))
+    outcome = await asyncio.wrap_future(app.ledger.append(Batch(who.key.account_id, accepted.entries, now_us, who.actor)))
     metrics.taken(outcome)
     if "return=representation" in prefer or accepted.refused:
         return 200, orjson.dumps(representation(outcome, accepted.refused))
     return 204, b""
+
+
+def _note_refused(app: App, who: Caller, refused: tuple[Refusal, ...]) -> None:
+    metrics.refused(refused)
+    for reason, events in Counter(each.reason for each in refused).items():
+        example = next(each.detail for each in refused if each.reason is reason)
+        app.refused(who.key.account_id, who.actor, reason, events, example)
 
 
 def representation(outcome: Outcome, refused: tuple[Refusal, ...]) -> dict[str, object]:

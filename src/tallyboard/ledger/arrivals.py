@@ -1,0 +1,153 @@
+"""What came in, counted by the hour of receipt: from whom, from which source, how late, and what was the matter with it.
+
+For people who look after intake; no figure of usage depends on it. What was kept is counted in the transaction that keeps it. What was
+refused never reaches the ledger: it is noted by whoever refused it, a little later.
+"""
+
+from bisect import bisect_right
+from collections.abc import Iterable, Sequence
+from enum import StrEnum
+
+from msgspec import Struct
+
+from tallyboard.intake.event import UNATTRIBUTED
+from tallyboard.ledger.contract import Entry, Outcome, Session
+
+HOUR_US = 3_600_000_000
+KEPT_HOURS = 30 * 24
+EXAMPLE_CHARACTERS_MAX = 500
+_LATE_US = (60_000_000, HOUR_US, 24 * HOUR_US)
+
+
+class Kind(StrEnum):
+    """What can be the matter."""
+
+    REFUSED = "refused"
+    CONFLICT = "conflict"
+    UNRATED = "unrated"
+
+
+class Note(Struct, frozen=True):
+    """Something that was the matter with `events` events: `subject` is the reason, the source or the type; `example` tells of the last one."""
+
+    kind: Kind
+    sender: str
+    subject: str
+    model: str
+    events: int
+    last_us: int
+    example: str
+
+
+class Arrived(Struct, frozen=True):
+    """What became of a batch: its sender, instant and outcome, the entries that were new, and those that conflict with what is kept."""
+
+    sender: str
+    received_us: int
+    outcome: Outcome
+    fresh: Sequence[Entry]
+    known: Sequence[Entry]
+    conflicts: Sequence[Entry]
+
+
+def count(session: Session, account_id: int, arrived: Iterable[Arrived]) -> None:
+    """Count batches, in the transaction that keeps them."""
+    lines: dict[tuple[int, str, str], list[int]] = {}
+    notes: list[Note] = []
+    for batch in arrived:
+        hour = batch.received_us // HOUR_US
+        for source, part in _by_source(batch):
+            sums = lines.setdefault((hour, batch.sender, source), [0] * 8)
+            for place, number in enumerate(_numbers(part)):
+                sums[place] += number
+            sums[7] = max(sums[7], batch.received_us)
+        notes += _notes(batch)
+    session.many(
+        """
+        INSERT INTO arrival AS kept (account_id, hour, sender, source, accepted, duplicate, conflict, unattributed,
+                                     minute_late, hour_late, day_late, last_us)
+        $each (account_id, hour, sender, source, accepted, duplicate, conflict, unattributed, minute_late, hour_late, day_late, last_us)
+        ON CONFLICT (account_id, hour, sender, source) DO UPDATE SET
+            accepted = kept.accepted + EXCLUDED.accepted, duplicate = kept.duplicate + EXCLUDED.duplicate,
+            conflict = kept.conflict + EXCLUDED.conflict, unattributed = kept.unattributed + EXCLUDED.unattributed,
+            minute_late = kept.minute_late + EXCLUDED.minute_late, hour_late = kept.hour_late + EXCLUDED.hour_late,
+            day_late = kept.day_late + EXCLUDED.day_late, last_us = EXCLUDED.last_us
+        """,
+        [(account_id, *place, *lines[place]) for place in sorted(lines)],
+    )
+    note(session, account_id, notes)
+
+
+def note(session: Session, account_id: int, notes: Iterable[Note]) -> None:
+    """Add notes to those of their hour."""
+    summed: dict[tuple[int, str, str, str, str], tuple[int, int, str]] = {}
+    for each in notes:
+        place = (each.last_us // HOUR_US, each.kind.value, each.sender, each.subject, each.model)
+        events = summed.get(place, (0, 0, ""))[0] + each.events
+        summed[place] = (events, each.last_us, each.example[:EXAMPLE_CHARACTERS_MAX])
+    session.many(
+        """
+        INSERT INTO arrival_note AS kept (account_id, hour, kind, sender, subject, model, events, last_us, example)
+        $each (account_id, hour, kind, sender, subject, model, events, last_us, example)
+        ON CONFLICT (account_id, hour, kind, sender, subject, model)
+        DO UPDATE SET events = kept.events + EXCLUDED.events, last_us = EXCLUDED.last_us, example = EXCLUDED.example
+        """,
+        [(account_id, *place, *summed[place]) for place in sorted(summed)],
+    )
+
+
+def left_to_forget(session: Session, now_us: int) -> list[int]:
+    """The accounts of which more is kept than KEPT_HOURS."""
+    lines = session.all(
+        """
+        SELECT account_id FROM account
+        WHERE EXISTS (SELECT 1 FROM arrival WHERE arrival.account_id = account.account_id AND hour < :before)
+           OR EXISTS (SELECT 1 FROM arrival_note WHERE arrival_note.account_id = account.account_id AND hour < :before)
+        """,
+        before=now_us // HOUR_US - KEPT_HOURS,
+    )
+    return [account_id for (account_id,) in lines]
+
+
+def forget(session: Session, account_id: int, now_us: int) -> None:
+    """Forget what is older than KEPT_HOURS."""
+    before = now_us // HOUR_US - KEPT_HOURS
+    session.run("DELETE FROM arrival WHERE account_id = :account_id AND hour < :before", account_id=account_id, before=before)
+    session.run("DELETE FROM arrival_note WHERE account_id = :account_id AND hour < :before", account_id=account_id, before=before)
+
+
+def _by_source(batch: Arrived) -> list[tuple[str, Arrived]]:
+    """A batch in parts of one source each. Nearly all have one, and are not looked at event by event."""
+    everything = (batch.fresh, batch.known, batch.conflicts)
+    sources = {entry.event.source for entries in everything for entry in entries}
+    if len(sources) == 1:
+        return [(sources.pop(), batch)]
+    parts = []
+    for source in sources:
+        fresh, known, conflicts = ([entry for entry in entries if entry.event.source == source] for entries in everything)
+        unattributed = sum(entry.event.user == UNATTRIBUTED for entry in fresh)
+        outcome = Outcome(len(fresh), len(known), len(conflicts), 0, unattributed)
+        parts.append((source, Arrived(batch.sender, batch.received_us, outcome, fresh, known, conflicts)))
+    return parts
+
+
+def _numbers(batch: Arrived) -> tuple[int, ...]:
+    """Accepted, duplicate, conflict, unattributed; and of those accepted, within a minute, an hour, a day."""
+    times = sorted(batch.received_us - entry.event.at_us for entry in batch.fresh)
+    ends = [bisect_right(times, late_us) for late_us in _LATE_US]
+    within = [end - before for before, end in zip((0, *ends), ends, strict=False)]
+    outcome = batch.outcome
+    return (outcome.accepted, outcome.duplicate, outcome.conflict, outcome.unattributed, *within)
+
+
+def _notes(batch: Arrived) -> list[Note]:
+    notes = [
+        Note(Kind.CONFLICT, batch.sender, entry.event.source, "", 1, batch.received_us, f"id {entry.event.id}") for entry in batch.conflicts
+    ]
+    if batch.outcome.unrated:
+        notes += [
+            Note(Kind.UNRATED, batch.sender, entry.event.type, entry.event.model, 1, batch.received_us, "")
+            for entry in batch.fresh
+            if not entry.rated
+        ]
+    return notes
