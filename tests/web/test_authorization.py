@@ -35,6 +35,7 @@ PAGES = {
     "GET /usage.csv": ADMINISTRATORS,
     "GET /policy": ADMINISTRATORS,
     "GET /keys": ADMINISTRATORS,
+    "GET /intake": ADMINISTRATORS,
     "GET /audit": ADMINISTRATORS,
     "GET /audit.csv": ADMINISTRATORS,
     "GET /audit.ndjson": ADMINISTRATORS,
@@ -61,6 +62,7 @@ FORMS = {
     "POST /keys": ADMINISTRATORS,
     "POST /keys/{key_id:str}/rotate": ADMINISTRATORS,
     "POST /keys/{key_id:str}/revoke": ADMINISTRATORS,
+    "POST /intake": ADMINISTRATORS,
     "POST /audit/check": ADMINISTRATORS,
 }
 """Who may change something by a form of ours. None is taken without the token that only our page knows."""

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from enum import StrEnum
 
 from msgspec import Struct
+from msgspec.json import decode
 
 from tallyboard.intake.event import UNATTRIBUTED
 from tallyboard.ledger.contract import Entry, Outcome, Session
@@ -145,9 +146,17 @@ def _notes(batch: Arrived) -> list[Note]:
         Note(Kind.CONFLICT, batch.sender, entry.event.source, "", 1, batch.received_us, f"id {entry.event.id}") for entry in batch.conflicts
     ]
     if batch.outcome.unrated:
-        notes += [
-            Note(Kind.UNRATED, batch.sender, entry.event.type, entry.event.model, 1, batch.received_us, "")
-            for entry in batch.fresh
-            if not entry.rated
-        ]
+        unrated: dict[tuple[str, str], list[Entry]] = {}
+        for entry in batch.fresh:
+            if not entry.rated:
+                unrated.setdefault((entry.event.type, entry.event.model), []).append(entry)
+        for (kind, model), entries in unrated.items():
+            numbers = _number_names(entries[-1].event.document)
+            notes.append(Note(Kind.UNRATED, batch.sender, kind, model, len(entries), batch.received_us, numbers))
     return notes
+
+
+def _number_names(document: str) -> str:
+    """The fields of an event's data that a meter could read."""
+    data = decode(document)
+    return ", ".join(name for name, value in data.items() if isinstance(value, int | float) and not isinstance(value, bool))

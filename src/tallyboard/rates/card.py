@@ -10,7 +10,10 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from decimal import Decimal, InvalidOperation
 from fractions import Fraction
+from glob import escape
 from importlib import resources
+
+from msgspec.json import encode
 
 from tallyboard import credits, days
 from tallyboard.errors import Invalid
@@ -85,6 +88,21 @@ class CardError(Invalid):
     def __init__(self, mistakes: list[Mistake]) -> None:
         self.mistakes = sorted(mistakes, key=lambda mistake: mistake.line)
         super().__init__("\n".join(f"line {m.line}: {m.message}" for m in self.mistakes))
+
+
+def with_meter(text: str, type: str, model: str, value: str, per_credit: str) -> str:
+    """A card's text with one more meter at its head, where it goes before meters of the same field that match more models."""
+    models = f"models = [{_quoted(escape(model))}]\n" if model else ""
+    name = f"{value} of {model or type}"
+    return (
+        f"[[meters]]\nname = {_quoted(name)}\ntype = {_quoted(type)}\nvalue = {_quoted(value)}\n{models}"
+        f"rates = [{{ per_credit = {_quoted(per_credit)} }}]\n\n{text}"
+    )
+
+
+def _quoted(text: str) -> str:
+    """A text as TOML writes it, which is as JSON does."""
+    return encode(text).decode()
 
 
 def default_text() -> str:

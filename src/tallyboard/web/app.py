@@ -15,6 +15,7 @@ from tallyboard.web.live import Streams
 from tallyboard.web.pages import (
     account_routes,
     audit_routes,
+    intake_routes,
     keys_routes,
     members_routes,
     my_routes,
@@ -44,6 +45,7 @@ ROUTES = [
     keys_routes.post_key,
     keys_routes.post_rotation,
     keys_routes.post_revocation,
+    *intake_routes.ROUTES,
     audit_routes.get_audit_page,
     audit_routes.get_audit_csv,
     audit_routes.get_audit_ndjson,
@@ -68,7 +70,7 @@ ROUTES = [
     document.get_document,
 ]
 REQUEST_BYTES_MAX = 1_048_576
-_PAGE_PREFIXES = ("/usage", "/policy", "/sign-", "/account", "/members", "/invitation", "/set-up", "/my", "/keys", "/audit")
+_PAGE_PREFIXES = ("/usage", "/policy", "/sign-", "/account", "/members", "/invitation", "/set-up", "/my", "/keys", "/intake", "/audit")
 
 
 def create(app: App) -> ASGIApp:

@@ -21,6 +21,7 @@ NAVIGATION = (
     ("/policy", "Credit Policy", "sliders"),
     ("/members", "Members", "people"),
     ("/keys", "API Keys", "key"),
+    ("/intake", "Intake", "arrow"),
     ("/audit", "Audit Log", "log"),
 )
 """What administrators see at the side: address, label, symbol."""

@@ -1,0 +1,123 @@
+"""What the Intake page shows, as pure functions: sources, what was the matter with events, and how to send the first."""
+
+from collections.abc import Mapping
+from zoneinfo import ZoneInfo
+
+from msgspec import Struct
+
+from tallyboard.ledger.arrivals import Kind, Note
+from tallyboard.usage.arrived import DAYS, Arrived, Source
+from tallyboard.web.pages import figures
+from tallyboard.web.pages.frame import address
+from tallyboard.web.pages.kpis import Kpi
+from tallyboard.web.pages.table import trend
+
+PATH = "/intake"
+DONE = {"rated": "The rate counts for what comes from now on."}
+REASONS = {
+    "bad_json": "Not JSON",
+    "not_an_event": "Not an event",
+    "missing_field": "A field is missing",
+    "bad_field": "A field has the wrong type",
+    "bad_specversion": "Another version of CloudEvents",
+    "bad_text": "Text with control characters",
+    "key_too_long": "A key or id is too long",
+    "bad_time": "No time, or one without an offset",
+    "time_ahead": "A time in the future",
+    "time_too_old": "A time too long ago",
+    "bad_data": "Data that is no object",
+    "bad_quantity": "A quantity that is none",
+    "negative_quantity": "A correction by a key that may not",
+    "reason_missing": "A correction without a reason",
+    "event_too_large": "An event is too large",
+    "too_deep": "Data is nested too deep",
+    "invalid": "A request that makes no sense",
+    "too-large": "A request is too large",
+    "unsupported-media-type": "Another kind of content",
+}
+"""Why events are refused, for people."""
+
+
+class Wish(Struct, frozen=True):
+    """A rate that is asked for: of which events, for which field, how many a credit buys, and what is wrong with that."""
+
+    type: str
+    model: str
+    value: str = ""
+    per_credit: str = ""
+    fields: tuple[str, ...] = ()
+    problem: str = ""
+
+
+def context(found: Arrived, keys: Mapping[str, str], zone: ZoneInfo, now_us: int, *, wish: Wish | None, done: str) -> dict[str, object]:
+    """The keys of `intake.html` beside the layout's. `keys` are names of API keys by id."""
+    return {
+        "kpis": _kpis(found),
+        "sources": [_source(source, keys, zone, now_us) for source in found.sources],
+        "more_sources": found.all_sources - len(found.sources),
+        "refused": [_refused(note, keys, zone, now_us) for note in found.notes[Kind.REFUSED]],
+        "conflicts": [_note(note, keys, zone, now_us) for note in found.notes[Kind.CONFLICT]],
+        "unrated": [_note(note, keys, zone, now_us) for note in found.notes[Kind.UNRATED]],
+        "empty": not found.sources and not any(found.notes.values()),
+        "days": DAYS,
+        "wish": wish,
+        "done": DONE.get(done, ""),
+    }
+
+
+def _kpis(found: Arrived) -> tuple[Kpi, ...]:
+    duplicates, conflicts = found.total("duplicate"), found.noted(Kind.CONFLICT)
+    return (
+        Kpi("Accepted", f"{found.total('accepted'):,}", f"{figures.count(duplicates, 'duplicate')} counted once"),
+        Kpi("Refused", f"{found.noted(Kind.REFUSED):,}", f"{figures.count(conflicts, 'conflict')}: the first stands"),
+        Kpi("Unrated", f"{found.noted(Kind.UNRATED):,}", "kept, and counted as 0 credits"),
+        Kpi("Without a user", f"{found.total('unattributed'):,}", "counted as unattributed"),
+    )
+
+
+def _source(source: Source, keys: Mapping[str, str], zone: ZoneInfo, now_us: int) -> dict[str, object]:
+    late = source.accepted - source.minute - source.hour - source.day
+    return {
+        "source": source.source,
+        "sender": _sender(source.sender, keys),
+        "last": figures.lately(source.last_us, zone, now_us),
+        "last_hours": f"{sum(source.hours):,}",
+        "trend": trend(source.hours),
+        "hours": len(source.hours),
+        "accepted": f"{source.accepted:,}",
+        "beside": _beside(source),
+        "soon": figures.share(source.minute, source.accepted) if source.accepted else "–",
+        "late": f"{figures.share(late, source.accepted)} over a day late" if late else "",
+    }
+
+
+def _beside(source: Source) -> str:
+    """What was not simply accepted, in words; nothing where there is nothing to say."""
+    parts = [
+        figures.count(source.duplicate, "duplicate") if source.duplicate else "",
+        figures.count(source.conflict, "conflict") if source.conflict else "",
+        f"{source.unattributed:,} without a user" if source.unattributed else "",
+    ]
+    return ", ".join(part for part in parts if part)
+
+
+def _refused(note: Note, keys: Mapping[str, str], zone: ZoneInfo, now_us: int) -> dict[str, object]:
+    return {**_note(note, keys, zone, now_us), "subject": REASONS.get(note.subject, note.subject.replace("_", " ")), "reason": note.subject}
+
+
+def _note(note: Note, keys: Mapping[str, str], zone: ZoneInfo, now_us: int) -> dict[str, object]:
+    return {
+        "subject": note.subject,
+        "model": note.model,
+        "sender": _sender(note.sender, keys),
+        "events": f"{note.events:,}",
+        "last": figures.lately(note.last_us, zone, now_us),
+        "example": note.example,
+        "href": address(PATH, rate=note.subject, model=note.model),
+    }
+
+
+def _sender(sender: str, keys: Mapping[str, str]) -> str:
+    """`key ID` by the key's name; a command as it is."""
+    kind, _, key_id = sender.partition(" ")
+    return keys.get(key_id, f"A key that is gone ({key_id})") if kind == "key" and key_id else sender.capitalize()
