@@ -72,7 +72,7 @@ def open_to(visitor: Visitor) -> dict[str, str]:
 
 
 def current(visitor: Visitor) -> str:
-    found = re.search(r'<span class="brand-name">(.*?)</span>', visitor.open("/account").text)
+    found = re.search(r'<span class="brand-name"[^>]*>(.*?)</span>', visitor.open("/account").text)
     assert found
     return found[1]
 
