@@ -118,7 +118,7 @@ class _Importer:
             self._settle(0)
             raise Invalid(f"{name} line {line:,}: {refusal.reason}: {refusal.detail}; the lines of earlier batches are imported")
         self._tally.refused += 1
-        self._app.refused(ACCOUNT_ID, ACTOR, refusal.reason, 1, refusal.detail)
+        self._app.refused(self._account_id, ACTOR, refusal.reason, 1, refusal.detail)
         if self._tally.refused <= REFUSALS_SHOWN:
             talk.print(f"{name} line {line:,}: {refusal.reason}: {refusal.detail}", markup=False)
         elif self._tally.refused == REFUSALS_SHOWN + 1:
