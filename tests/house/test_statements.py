@@ -21,6 +21,7 @@ ACROSS_ACCOUNTS = {
     ("policy/holds.py", "left_to_sweep"): "likewise",
     ("policy/overrides.py", "left_to_expire"): "likewise",
     ("people/accounts.py", "ensure_first"): "whether there is any account; the INSERT decides, by its conflict target",
+    ("people/accounts.py", "listed"): "names accounts to whoever runs the installation; the INSERT of another decides its id",
 }
 """Reads across accounts are not one snapshot on a cluster: they are for overviews, never for decisions."""
 

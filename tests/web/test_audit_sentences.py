@@ -37,6 +37,8 @@ def told(action: str, **detail: object) -> str:
         ("key.rotated", {"id": "1", "name": "app", "new": "2", "until": "2026-11-25T09:00:00.000Z"},
          "Rotated the API key “app”; the old one ends 2026-11-25 09:00 UTC"),
         ("key.revoked", {"id": "1"}, "Revoked the API key “1”"),
+        ("account.created", {"name": "Southwind", "timezone": "Asia/Tokyo"}, "Created the account “Southwind” with the days of Asia/Tokyo"),
+        ("member.invitation_accepted", {"sessions_ended": 1}, "Accepted the invitation"),
         ("member.added", {"email": "bob@example.com", "role": "member"}, "Added bob@example.com as member"),
         ("member.signed_in", {}, "Signed in"),
         ("rates.set", {"card": 2}, "Set rate card 2"),

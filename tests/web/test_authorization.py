@@ -46,6 +46,8 @@ PAGES = {
 FORMS = {
     "POST /sign-out": MEMBERS,
     "POST /account/password": MEMBERS,
+    "POST /account/switch": MEMBERS,
+    "POST /invitation/join": MEMBERS,
     "POST /account/sessions/end": MEMBERS,
     "POST /account/sessions/end-all": MEMBERS,
     "POST /members/invite": ADMINISTRATORS,

@@ -632,7 +632,7 @@ MALFORMED: list[tuple[str, str, dict[str, Any], int]] = [
     ("POST", "/holds/H/settle", {"json": [], "headers": {"Content-Type": "application/cloudevents-batch+json"}}, 400),
     ("POST", "/holds/H/settle", {"json": {"data": {"x": "y" * 66_000}}}, 400),
     ("GET", "/users/%00/allowance", {}, 404),
-    ("POST", "/users/bob/allowance", {}, 404),
+    ("POST", "/users/bob/allowance", {}, 405),
     ("PUT", "/policy", {"json": {"default_limit": {"credits": "-1"}}, "headers": {"If-Match": "*"}}, 400),
     ("PUT", "/policy", {"json": {"default_limit": {"credits": "x"}}, "headers": {"If-Match": "*"}}, 400),
     ("PUT", "/policy", {"json": {"default_limit": {}}, "headers": {"If-Match": "*"}}, 400),

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from tallyboard.cli.options import ACCOUNT_ID, Data, Json, open_app, print_json, talk
+from tallyboard.cli.options import Data, Json, Of, account_id_of, open_app, print_json, talk
 from tallyboard.errors import Invalid
 from tallyboard.ledger import audit
 
@@ -14,12 +14,14 @@ group = typer.Typer(help="Export the audit log, and verify that it was only ever
 @group.command("verify")
 def verify(
     expect: Annotated[str | None, typer.Option(help="The newest digest that an earlier run printed: it must still be there.")] = None,
+    account: Of = None,
     data: Data = None,
     as_json: Json = False,
 ) -> None:
     """Follow the chain of digests through the whole log. Exit code 1 where it is broken."""
     with open_app(data) as app, app.ledger.reading() as session:
-        found = audit.verify(session, ACCOUNT_ID, _bytes(expect))
+        account_id = account_id_of(session, account)
+        found = audit.verify(session, account_id, _bytes(expect))
     missing = expect is not None and found.expected_at is None
     if as_json:
         newest = found.newest.hex() if found.newest else None
@@ -38,11 +40,13 @@ def verify(
 @group.command("export")
 def export(
     after: Annotated[int, typer.Option(help="Only lines from after this number on, to go on where an earlier export ended.")] = 0,
+    account: Of = None,
     data: Data = None,
 ) -> None:
     """Print the log as NDJSON, oldest first: one line an entry."""
     with open_app(data) as app, app.ledger.reading() as session:
-        for line in audit.entries(session, ACCOUNT_ID, after):
+        account_id = account_id_of(session, account)
+        for line in audit.entries(session, account_id, after):
             print(audit.as_json(line).decode())
 
 

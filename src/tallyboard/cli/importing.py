@@ -20,7 +20,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColum
 
 from tallyboard import clock
 from tallyboard.app import App
-from tallyboard.cli.options import ACCOUNT_ID, ACTOR, Data, Json, open_app, talk
+from tallyboard.cli.options import ACTOR, Data, Json, Of, account_id_of, open_app, talk
 from tallyboard.errors import CellFull, Invalid
 from tallyboard.intake import cloudevents
 from tallyboard.intake.accept import Sender, accept
@@ -57,6 +57,7 @@ class Tally(Struct):
 def import_files(
     files: Annotated[list[str], typer.Argument(help="NDJSON files of CloudEvents, plain or gzip; - reads standard input.")],
     strict: Annotated[bool, typer.Option("--strict", help="Stop at the first line that is refused.")] = False,
+    account: Of = None,
     data: Data = None,
     as_json: Json = False,
 ) -> None:
@@ -64,7 +65,9 @@ def import_files(
     _check_readable(files)
     tally = Tally()
     with open_app(data) as app:
-        importer = _Importer(app, tally, strict)
+        with app.ledger.reading() as session:
+            account_id = account_id_of(session, account)
+        importer = _Importer(app, account_id, tally, strict)
         with _progress(files) as advance:
             for name in files:
                 importer.take(name, advance)
@@ -77,9 +80,10 @@ def import_files(
 class _Importer:
     """Reads ahead of the ledger by a few batches, no more."""
 
-    def __init__(self, app: App, tally: Tally, strict: bool) -> None:
+    def __init__(self, app: App, account_id: int, tally: Tally, strict: bool) -> None:
         self._app = app
-        self._charger = app.charger(ACCOUNT_ID)
+        self._account_id = account_id
+        self._charger = app.charger(account_id)
         self._tally = tally
         self._strict = strict
         self._ahead: deque[tuple[int, Future[Outcome]]] = deque()
@@ -106,7 +110,7 @@ class _Importer:
         accepted = accept([_item(line) for _, line in numbered], Sender(may_adjust=True), self._charger, now_us)
         for refusal in accepted.refused:
             self._refuse(name, numbered[refusal.index][0], refusal)
-        self._ahead.append((len(accepted.entries), self._app.ledger.append(Batch(ACCOUNT_ID, accepted.entries, now_us, ACTOR))))
+        self._ahead.append((len(accepted.entries), self._app.ledger.append(Batch(self._account_id, accepted.entries, now_us, ACTOR))))
         self._settle(BATCHES_AHEAD)
 
     def _refuse(self, name: str, line: int, refusal: Refusal) -> None:
@@ -114,7 +118,7 @@ class _Importer:
             self._settle(0)
             raise Invalid(f"{name} line {line:,}: {refusal.reason}: {refusal.detail}; the lines of earlier batches are imported")
         self._tally.refused += 1
-        self._app.refused(ACCOUNT_ID, ACTOR, refusal.reason, 1, refusal.detail)
+        self._app.refused(self._account_id, ACTOR, refusal.reason, 1, refusal.detail)
         if self._tally.refused <= REFUSALS_SHOWN:
             talk.print(f"{name} line {line:,}: {refusal.reason}: {refusal.detail}", markup=False)
         elif self._tally.refused == REFUSALS_SHOWN + 1:

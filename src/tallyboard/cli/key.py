@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from tallyboard import clock, days
-from tallyboard.cli.options import ACCOUNT_ID, ACTOR, Data, Json, open_app, print_json, talk
+from tallyboard.cli.options import ACTOR, Data, Json, Of, account_id_of, open_app, print_json, talk
 from tallyboard.people import keys
 
 group = typer.Typer(help="Create, list, rotate and revoke API keys.", no_args_is_help=True)
@@ -17,23 +17,26 @@ def create(
     scopes: Annotated[str, typer.Option(help="What it may do: ingest, check, read, adjust, admin; separated by commas.")],
     user: Annotated[str | None, typer.Option(help="Bind the key to a user: all usage it sends is that user's.")] = None,
     expires: Annotated[int | None, typer.Option(help="Days until it expires.")] = None,
+    account: Of = None,
     data: Data = None,
     as_json: Json = False,
 ) -> None:
     """Create a key and print it. It is shown this once."""
     with open_app(data) as app, app.ledger.writing() as session:
+        account_id = account_id_of(session, account)
         secret, key = keys.create(
-            session, ACCOUNT_ID, name, keys.parse_scopes(scopes), ACTOR, clock.now_us(), user=user, expires_days=expires
+            session, account_id, name, keys.parse_scopes(scopes), ACTOR, clock.now_us(), user=user, expires_days=expires
         )
     _print_once(secret, key, as_json)
 
 
 @group.command("list")
-def list_keys(data: Data = None, as_json: Json = False) -> None:
+def list_keys(account: Of = None, data: Data = None, as_json: Json = False) -> None:
     """List the keys, newest first."""
     now_us = clock.now_us()
     with open_app(data) as app, app.ledger.reading() as session:
-        found = keys.listed(session, ACCOUNT_ID)
+        account_id = account_id_of(session, account)
+        found = keys.listed(session, account_id)
     if as_json:
         print_json([_shape(key, now_us) for key in found])
         return
@@ -49,21 +52,26 @@ def list_keys(data: Data = None, as_json: Json = False) -> None:
 def rotate(
     key_id: Annotated[str, typer.Argument(help="The key's id, as `key list` shows it.")],
     overlap: Annotated[int, typer.Option(help="Hours for which the old key works on; 0 revokes it at once.")] = 24,
+    account: Of = None,
     data: Data = None,
     as_json: Json = False,
 ) -> None:
     """Create a key with the same rights in the place of another, and print it. It is shown this once."""
     with open_app(data) as app, app.ledger.writing() as session:
-        secret, key = keys.rotate(session, ACCOUNT_ID, key_id, ACTOR, clock.now_us(), overlap_hours=overlap)
+        account_id = account_id_of(session, account)
+        secret, key = keys.rotate(session, account_id, key_id, ACTOR, clock.now_us(), overlap_hours=overlap)
     talk.print(f"{key_id} works for {overlap} hours on." if overlap else f"{key_id} is revoked.", markup=False)
     _print_once(secret, key, as_json)
 
 
 @group.command("revoke")
-def revoke(key_id: Annotated[str, typer.Argument(help="The key's id, as `key list` shows it.")], data: Data = None) -> None:
+def revoke(
+    key_id: Annotated[str, typer.Argument(help="The key's id, as `key list` shows it.")], account: Of = None, data: Data = None
+) -> None:
     """Make a key useless, at once."""
     with open_app(data) as app, app.ledger.writing() as session:
-        keys.revoke(session, ACCOUNT_ID, key_id, ACTOR, clock.now_us())
+        account_id = account_id_of(session, account)
+        keys.revoke(session, account_id, key_id, ACTOR, clock.now_us())
     talk.print(f"Revoked {key_id}.")
 
 

@@ -6,7 +6,7 @@ import typer
 
 from tallyboard import clock
 from tallyboard.app import App
-from tallyboard.cli.options import ACCOUNT_ID, ACTOR, Data, Json, open_app, print_json, talk
+from tallyboard.cli.options import ACTOR, Data, Json, Of, account_id_of, open_app, print_json, talk
 from tallyboard.people import members, roster, welcome
 from tallyboard.people.members import LINK_MINUTES, Role
 from tallyboard.people.welcome import INVITATION_DAYS, Purpose
@@ -20,21 +20,24 @@ Email = Annotated[str, typer.Argument(help="The member's email.")]
 def add(
     email: Email,
     role: Annotated[Role, typer.Option(help="What the member may see.")] = Role.MEMBER,
+    account: Of = None,
     data: Data = None,
     as_json: Json = False,
 ) -> None:
     """Add a member and print an invitation: a link that works once. No email is sent."""
     with open_app(data) as app:
         with app.ledger.writing() as session:
-            _, secret = roster.invite(session, ACCOUNT_ID, email, role, ACTOR, clock.now_us())
+            account_id = account_id_of(session, account)
+            _, secret = roster.invite(session, account_id, email, role, ACTOR, clock.now_us())
         _print_invitation(app, secret, as_json)
 
 
 @group.command("list")
-def list_members(data: Data = None, as_json: Json = False) -> None:
+def list_members(account: Of = None, data: Data = None, as_json: Json = False) -> None:
     """List the members by email."""
     with open_app(data) as app, app.ledger.reading() as session:
-        found = roster.listed(session, ACCOUNT_ID)
+        account_id = account_id_of(session, account)
+        found = roster.listed(session, account_id)
     if as_json:
         print_json(
             [
@@ -55,6 +58,7 @@ def link(
     invitation: Annotated[
         bool, typer.Option("--invitation", help="One at which the member chooses a new password, within 7 days.")
     ] = False,
+    account: Of = None,
     data: Data = None,
     as_json: Json = False,
 ) -> None:
@@ -62,7 +66,8 @@ def link(
     now_us = clock.now_us()
     with open_app(data) as app:
         with app.ledger.writing() as session:
-            member = members.ensure_admin(session, ACCOUNT_ID, now_us) if email is None else roster.find(session, ACCOUNT_ID, email)
+            account_id = account_id_of(session, account)
+            member = members.ensure_admin(session, account_id, now_us) if email is None else roster.find(session, account_id, email)
             roster.check_active(session, member)
             secret = welcome.make(session, member, Purpose.INVITATION, now_us) if invitation else members.invite(session, member, now_us)
         if invitation:
@@ -77,29 +82,34 @@ def link(
 
 
 @group.command("role")
-def change_role(email: Email, role: Annotated[Role, typer.Argument(help="What the member may see.")], data: Data = None) -> None:
+def change_role(
+    email: Email, role: Annotated[Role, typer.Argument(help="What the member may see.")], account: Of = None, data: Data = None
+) -> None:
     """Give a member another role; the member signs in again."""
     with open_app(data) as app, app.ledger.writing() as session:
-        member = roster.find(session, ACCOUNT_ID, email)
-        roster.change_role(session, ACCOUNT_ID, member.member_id, role, ACTOR, clock.now_us())
+        account_id = account_id_of(session, account)
+        member = roster.find(session, account_id, email)
+        roster.change_role(session, account_id, member.member_id, role, ACTOR, clock.now_us())
     talk.print(f"{member.email} is {'an administrator' if role is Role.ADMIN else 'a member'}.")
 
 
 @group.command("deactivate")
-def deactivate(email: Email, data: Data = None) -> None:
+def deactivate(email: Email, account: Of = None, data: Data = None) -> None:
     """Let a member in no more, from now on."""
     with open_app(data) as app, app.ledger.writing() as session:
-        member = roster.find(session, ACCOUNT_ID, email)
-        roster.deactivate(session, ACCOUNT_ID, member.member_id, ACTOR, clock.now_us())
+        account_id = account_id_of(session, account)
+        member = roster.find(session, account_id, email)
+        roster.deactivate(session, account_id, member.member_id, ACTOR, clock.now_us())
     talk.print(f"{member.email} is let in no more.")
 
 
 @group.command("reactivate")
-def reactivate(email: Email, data: Data = None) -> None:
+def reactivate(email: Email, account: Of = None, data: Data = None) -> None:
     """Let a member in again."""
     with open_app(data) as app, app.ledger.writing() as session:
-        member = roster.find(session, ACCOUNT_ID, email)
-        roster.reactivate(session, ACCOUNT_ID, member.member_id, ACTOR, clock.now_us())
+        account_id = account_id_of(session, account)
+        member = roster.find(session, account_id, email)
+        roster.reactivate(session, account_id, member.member_id, ACTOR, clock.now_us())
     talk.print(f"{member.email} is let in again.")
 
 

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from tallyboard import clock, credits, days
-from tallyboard.cli.options import ACCOUNT_ID, ACTOR, Data, Json, open_app, print_json, talk
+from tallyboard.cli.options import ACTOR, Data, Json, Of, account_id_of, open_app, print_json, talk
 from tallyboard.policy import history, overrides, policy, preview
 from tallyboard.policy.limits import amount, limit_text, parse_limit
 from tallyboard.policy.policy import Policy
@@ -15,29 +15,32 @@ Limit = Annotated[str, typer.Option("--limit", help="Credits per user per day, s
 
 
 @group.command("show")
-def show(data: Data = None, as_json: Json = False) -> None:
+def show(account: Of = None, data: Data = None, as_json: Json = False) -> None:
     """Show the default limit and the timezone whose midnights end a day."""
     with open_app(data) as app, app.ledger.reading() as session:
-        _print(policy.of(session, ACCOUNT_ID), overrides.count(session, ACCOUNT_ID), as_json)
+        account_id = account_id_of(session, account)
+        _print(policy.of(session, account_id), overrides.count(session, account_id), as_json)
 
 
 @group.command("set")
-def change(limit: Limit, data: Data = None, as_json: Json = False) -> None:
+def change(limit: Limit, account: Of = None, data: Data = None, as_json: Json = False) -> None:
     """Change the default limit; it counts from the next check on."""
     units = parse_limit(limit)
     with open_app(data) as app, app.ledger.writing() as session:
-        before = policy.of(session, ACCOUNT_ID)
+        account_id = account_id_of(session, account)
+        before = policy.of(session, account_id)
         now_us = clock.now_us()
-        after = policy.change(session, ACCOUNT_ID, ACTOR, now_us, default_units=units, timezone=before.timezone)
-        _print(after, overrides.count(session, ACCOUNT_ID), as_json)
+        after = policy.change(session, account_id, ACTOR, now_us, default_units=units, timezone=before.timezone)
+        _print(after, overrides.count(session, account_id), as_json)
 
 
 @group.command("preview")
-def try_out(limit: Limit, data: Data = None, as_json: Json = False) -> None:
+def try_out(limit: Limit, account: Of = None, data: Data = None, as_json: Json = False) -> None:
     """Tell who would have been paused in the last 30 days, had this been the default limit."""
     units = parse_limit(limit)
     with open_app(data) as app, app.ledger.reading() as session:
-        found = preview.preview(session, ACCOUNT_ID, units, clock.now_us())
+        account_id = account_id_of(session, account)
+        found = preview.preview(session, account_id, units, clock.now_us())
     if as_json:
         print_json(found)
         return
@@ -50,10 +53,11 @@ def try_out(limit: Limit, data: Data = None, as_json: Json = False) -> None:
 
 
 @group.command("history")
-def changes(data: Data = None, as_json: Json = False) -> None:
+def changes(account: Of = None, data: Data = None, as_json: Json = False) -> None:
     """List the last 50 changes of limits and timezone, newest first."""
     with open_app(data) as app, app.ledger.reading() as session:
-        found = history.changes(session, ACCOUNT_ID)
+        account_id = account_id_of(session, account)
+        found = history.changes(session, account_id)
     if as_json:
         print_json([{"at": days.instant_text(each.at_us), "by": each.actor, "action": each.action, **each.detail} for each in found])
         return

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from tallyboard import clock, days
-from tallyboard.cli.options import ACCOUNT_ID, ACTOR, Data, Json, open_app, print_json, talk
+from tallyboard.cli.options import ACTOR, Data, Json, Of, account_id_of, open_app, print_json, talk
 from tallyboard.errors import Invalid
 from tallyboard.people import accounts
 from tallyboard.rates import card
@@ -20,10 +20,11 @@ File = Annotated[Path, typer.Argument(help="A rate card: a TOML file.")]
 
 
 @group.command("show")
-def show(data: Data = None, as_json: Json = False) -> None:
+def show(account: Of = None, data: Data = None, as_json: Json = False) -> None:
     """Print the rate card in force."""
     with open_app(data) as app, app.ledger.reading() as session:
-        _, text = accounts.card_of(session, ACCOUNT_ID)
+        account_id = account_id_of(session, account)
+        _, text = accounts.card_of(session, account_id)
     if as_json:
         print_json(_shape(card.read(text)))
     else:
@@ -49,26 +50,30 @@ def check(file: File, as_json: Json = False) -> None:
 
 
 @group.command("set")
-def change(file: File, data: Data = None) -> None:
+def change(file: File, account: Of = None, data: Data = None) -> None:
     """Put a rate card in force for the events that come from now on. Past charges stay as they are."""
     text = _text(file)
     with open_app(data) as app, app.ledger.writing() as session:
-        accounts.set_card(session, ACCOUNT_ID, text, ACTOR, clock.now_us())
+        account_id = account_id_of(session, account)
+        accounts.set_card(session, account_id, text, ACTOR, clock.now_us())
     talk.print(f"{file} is in force. To charge past events by it: tallyboard rates apply --since 2026-11-01", markup=False)
 
 
 @group.command("apply")
 def apply(
     since: Annotated[str, typer.Option(help="Charge events from this instant or day (UTC) on again, such as 2026-11-01.")],
+    account: Of = None,
     data: Data = None,
     as_json: Json = False,
 ) -> None:
     """Charge past events by the card in force. What changes is noted in the audit log."""
     since_us = _since(since)
     with open_app(data) as app:
-        charger: Charger = app.charger(ACCOUNT_ID)
+        with app.ledger.reading() as session:
+            account_id = account_id_of(session, account)
+        charger: Charger = app.charger(account_id)
         with talk.status("Charging events again…"):
-            result = rerate.apply(app.ledger, ACCOUNT_ID, charger, since_us, ACTOR, clock.now_us())
+            result = rerate.apply(app.ledger, account_id, charger, since_us, ACTOR, clock.now_us())
     if as_json:
         print_json(result)
     else:

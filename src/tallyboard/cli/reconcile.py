@@ -3,16 +3,17 @@
 import typer
 
 from tallyboard import days
-from tallyboard.cli.options import ACCOUNT_ID, Data, Json, open_app, print_json, talk
+from tallyboard.cli.options import Data, Json, Of, account_id_of, open_app, print_json, talk
 from tallyboard.ledger import rollups
 from tallyboard.ledger.rollups import Difference
 
 
-def reconcile(data: Data = None, as_json: Json = False) -> None:
+def reconcile(account: Of = None, data: Data = None, as_json: Json = False) -> None:
     """Compare every rollup with the events. Exits with 0 where all agree to the unit, else with 1."""
     with open_app(data) as app, talk.status("Adding up every event…"), app.ledger.reading() as session:
-        found = rollups.reconcile(session, ACCOUNT_ID)
-        events, units = rollups.totals(session, ACCOUNT_ID)
+        account_id = account_id_of(session, account)
+        found = rollups.reconcile(session, account_id)
+        events, units = rollups.totals(session, account_id)
     if as_json:
         print_json({"events": events, "units": units, "differences": found})
     else:

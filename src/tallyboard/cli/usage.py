@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from tallyboard import clock
-from tallyboard.cli.options import ACCOUNT_ID, Data, Json, open_app
+from tallyboard.cli.options import Data, Json, Of, account_id_of, open_app
 from tallyboard.credits import shown
 from tallyboard.usage import asked, export
 from tallyboard.usage.report import Report
@@ -24,6 +24,7 @@ def usage(
     timezone: Annotated[str | None, typer.Option(help="Days of another zone than the account's.")] = None,
     top: Annotated[str | None, typer.Option(help="How many users to show one by one, 0 to 200. [default: 200]", show_default=False)] = None,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV with exact figures.")] = False,
+    account: Of = None,
     data: Data = None,
     as_json: Json = False,
 ) -> None:
@@ -32,7 +33,8 @@ def usage(
         raise typer.BadParameter("choose --json or --csv")
     now_us = clock.now_us()
     with open_app(data) as app, app.ledger.reading() as session:
-        report = asked.ask(session, ACCOUNT_ID, now_us, window=window, first=first, last=last, user=user, top=top, timezone=timezone)
+        account_id = account_id_of(session, account)
+        report = asked.ask(session, account_id, now_us, window=window, first=first, last=last, user=user, top=top, timezone=timezone)
     if as_json:
         print(export.json(report).decode())
     elif as_csv:

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from tallyboard import clock
-from tallyboard.cli.options import ACCOUNT_ID, ACTOR, Data, Json, open_app, print_json, talk
+from tallyboard.cli.options import ACTOR, Data, Json, Of, account_id_of, open_app, print_json, talk
 from tallyboard.people import directory, erasure
 from tallyboard.people.directory import User
 from tallyboard.policy import overrides
@@ -23,11 +23,13 @@ def change(
     user: Annotated[str, typer.Argument(help="The user's key: the subject of its events.")],
     email: Annotated[str | None, typer.Option(help="Email; leave away for none.")] = None,
     name: Annotated[str | None, typer.Option(help="Name; leave away for none.")] = None,
+    account: Of = None,
     data: Data = None,
 ) -> None:
     """Set a user's email and name."""
     with open_app(data) as app, app.ledger.writing() as session:
-        directory.name_user(session, ACCOUNT_ID, User(user, email, name))
+        account_id = account_id_of(session, account)
+        directory.name_user(session, account_id, User(user, email, name))
 
 
 @group.command("override")
@@ -37,6 +39,7 @@ def override(
     reason: Annotated[str, typer.Option(help="Why, for whoever looks at it later.")] = "",
     expires: Annotated[int | None, typer.Option(help="Days until the default counts again.")] = None,
     remove: Annotated[bool, typer.Option("--remove", help="Take the user's own limit away.")] = False,
+    account: Of = None,
     data: Data = None,
 ) -> None:
     """Give a user a daily limit of their own, or take it away."""
@@ -46,11 +49,12 @@ def override(
         raise typer.BadParameter(f"--expires takes 1 to {_EXPIRES_DAYS_MAX} days")
     now_us = clock.now_us()
     with open_app(data) as app, app.ledger.writing() as session:
+        account_id = account_id_of(session, account)
         if limit is None:
-            overrides.remove(session, ACCOUNT_ID, user, ACTOR, now_us)
+            overrides.remove(session, account_id, user, ACTOR, now_us)
         else:
             expires_us = None if expires is None else now_us + expires * _DAY_US
-            overrides.put(session, ACCOUNT_ID, [Wanted(user, parse_limit(limit), reason, expires_us)], ACTOR, now_us)
+            overrides.put(session, account_id, [Wanted(user, parse_limit(limit), reason, expires_us)], ACTOR, now_us)
     talk.print("The default limit counts for this user again." if remove else "Set.")
 
 
@@ -61,12 +65,14 @@ def erase(
         bool | None,
         typer.Option("--replace-key/--keep-key", help="Replace the key by a random one, or keep it. Default: replace what may be a name."),
     ] = None,
+    account: Of = None,
     data: Data = None,
     as_json: Json = False,
 ) -> None:
     """Forget who a user is: email, name and reasons go, sums stay. Prints what the user is known by from then on."""
     with open_app(data) as app, app.ledger.writing() as session:
-        erased = erasure.erase(session, ACCOUNT_ID, user, ACTOR, clock.now_us(), replace_key=replace_key)
+        account_id = account_id_of(session, account)
+        erased = erasure.erase(session, account_id, user, ACTOR, clock.now_us(), replace_key=replace_key)
     if as_json:
         print_json(erased)
         return
@@ -78,11 +84,15 @@ def erase(
 
 @group.command("find")
 def find(
-    search: Annotated[str, typer.Argument(help="Part of a key, an email or a name.")] = "", data: Data = None, as_json: Json = False
+    search: Annotated[str, typer.Argument(help="Part of a key, an email or a name.")] = "",
+    account: Of = None,
+    data: Data = None,
+    as_json: Json = False,
 ) -> None:
     """List up to 200 users that match."""
     with open_app(data) as app, app.ledger.reading() as session:
-        found = directory.find(session, ACCOUNT_ID, search)
+        account_id = account_id_of(session, account)
+        found = directory.find(session, account_id, search)
     if as_json:
         print_json(found)
         return

@@ -1,9 +1,12 @@
-"""Accounts: the organization whose usage is metered. The first is made when a data folder is new."""
+"""Accounts: the organization whose usage is metered. The first is made when a data folder is new; an installation may have several.
 
-from msgspec import Struct
+Only the command line makes accounts and names them all. What goes on in one is none of the others' business.
+"""
+
+from msgspec import Struct, structs
 
 from tallyboard import days
-from tallyboard.errors import Invalid, NotFound
+from tallyboard.errors import Invalid, NotFound, Taken
 from tallyboard.ledger import audit
 from tallyboard.ledger.contract import Session
 from tallyboard.ledger.locking import lock
@@ -13,6 +16,7 @@ from tallyboard.rates import card
 FIRST_ACCOUNT_ID = 1
 FIRST_NAME = "My organization"
 NAME_CHARACTERS_MAX = 80
+_NAMED_MAX = 10
 
 
 class Account(Struct, frozen=True):
@@ -27,19 +31,44 @@ def ensure_first(session: Session, now_us: int) -> bool:
     """Make the first account, in UTC with the default rate card, where there is none; whether it was made."""
     if session.one("SELECT 1 FROM account LIMIT 1"):
         return False
-    made = session.run(
-        """
-        INSERT INTO account (account_id, name, timezone, zone_version, days_version, revision, user_count,
-                             shelf, shelf_events, created_us)
-        VALUES (:account_id, :name, 'UTC', 1, 1, 1, 0, 0, 0, :now_us) ON CONFLICT (account_id) DO NOTHING
-        """,
-        account_id=FIRST_ACCOUNT_ID,
-        name=FIRST_NAME,
-        now_us=now_us,
-    )
+    made = _insert(session, Account(FIRST_ACCOUNT_ID, FIRST_NAME, "UTC"), now_us)
     if made:
         set_card(session, FIRST_ACCOUNT_ID, card.default_text(), "setup", now_us)
-    return made > 0
+    return made
+
+
+def create(session: Session, name: str, timezone: str, actor: str, now_us: int) -> Account:
+    """One more account, with the default rate card; Invalid, or Taken where an account has the name: the command line tells them by it."""
+    name, others = check_name(name), listed(session)
+    if any(each.name == name for each in others):
+        raise Taken(f"there is an account {name!r} already")
+    account = Account(max((each.account_id for each in others), default=0) + 1, name, _zone(timezone))
+    while not _insert(session, account, now_us):  # Somebody else makes one at the same time.
+        account = structs.replace(account, account_id=account.account_id + 1)
+    audit.note(session, account.account_id, actor, "account.created", {"name": name, "timezone": account.timezone}, now_us)
+    set_card(session, account.account_id, card.default_text(), actor, now_us)
+    return account
+
+
+def listed(session: Session) -> list[Account]:
+    """Every account, the oldest first: for whoever runs the installation, never for a member."""
+    return [Account(*line) for line in session.all("SELECT account_id, name, timezone FROM account ORDER BY account_id")]
+
+
+def meant(session: Session, text: str | None) -> Account:
+    """The account with this id or else this name; without a text the only one there is. NotFound or Invalid name those there are."""
+    found = listed(session)
+    known = ", ".join(f"{each.account_id} {each.name!r}" for each in found[:_NAMED_MAX]) + (", …" if len(found) > _NAMED_MAX else "")
+    if text is None:
+        if len(found) != 1:
+            raise Invalid(f"there are several accounts; say which one by --account: {known}")
+        return found[0]
+    named = [each for each in found if str(each.account_id) == text] or [each for each in found if each.name == text.strip()]
+    if not named:
+        raise NotFound(f"there is no account {text[:80]!r}; there are {known}")
+    if len(named) > 1:
+        raise Invalid(f"several accounts are called {text[:80]!r}; say the id: {', '.join(str(each.account_id) for each in named)}")
+    return named[0]
 
 
 def of(session: Session, account_id: int) -> Account:
@@ -79,10 +108,7 @@ def change(session: Session, account_id: int, actor: str, now_us: int, *, name: 
             "UPDATE account SET name = :name, revision = revision + 1 WHERE account_id = :account_id", name=name, account_id=account_id
         )
     if timezone is not None:
-        try:
-            change_zone(session, account_id, days.zone(timezone).key)
-        except ValueError as error:
-            raise Invalid(str(error)) from None
+        change_zone(session, account_id, _zone(timezone))
     after = of(session, account_id)
     if after != before:
         audit.note(session, account_id, actor, "account.changed", {"before": before, "after": after}, now_us)
@@ -114,3 +140,27 @@ def set_card(session: Session, account_id: int, text: str, actor: str, now_us: i
     )
     audit.note(session, account_id, actor, "rates.set", {"card": card_id}, now_us)
     return card_id
+
+
+def _insert(session: Session, account: Account, now_us: int) -> bool:
+    """Whether the id was free."""
+    made = session.run(
+        """
+        INSERT INTO account (account_id, name, timezone, zone_version, days_version, revision, user_count,
+                             shelf, shelf_events, created_us)
+        VALUES (:account_id, :name, :timezone, 1, 1, 1, 0, 0, 0, :now_us) ON CONFLICT (account_id) DO NOTHING
+        """,
+        account_id=account.account_id,
+        name=account.name,
+        timezone=account.timezone,
+        now_us=now_us,
+    )
+    return made > 0
+
+
+def _zone(timezone: str) -> str:
+    """A zone as it is written; Invalid where there is none of that name."""
+    try:
+        return days.zone(timezone).key
+    except ValueError as error:
+        raise Invalid(str(error)) from None

@@ -1,4 +1,7 @@
-"""Members: who signs in to an account. They get in by a one-time link (here) or a password (sign_in.py)."""
+"""Members: who signs in to an account. They get in by a one-time link (here) or a password (sign_in.py).
+
+Several may be one person, each in another account (persons.py): a password and what ends all sessions are the person's.
+"""
 
 from enum import StrEnum
 from secrets import randbelow
@@ -12,6 +15,7 @@ from tallyboard.people import secrets, sessions, throttle
 
 LINK_MINUTES = 30
 FIRST_EMAIL = "admin@localhost"
+PERSONS_MAX = 5
 ID_MAX = 1 << 53
 """Ids are drawn by lot, so that no process need ask another, from as many as every program can hold exactly."""
 _MINUTE_US = 60_000_000
@@ -25,12 +29,13 @@ class Role(StrEnum):
 
 
 class Member(Struct, frozen=True):
-    """A person who signs in to one account."""
+    """A person as a member of one account."""
 
     member_id: int
     account_id: int
     email: str
     role: Role
+    person_id: int
 
 
 def ensure_admin(session: Session, account_id: int, now_us: int, email: str = FIRST_EMAIL) -> Member:
@@ -38,7 +43,7 @@ def ensure_admin(session: Session, account_id: int, now_us: int, email: str = FI
     lock(session, account_id)
     line = session.one(
         """
-        SELECT member_id, account_id, email, role FROM member
+        SELECT member_id, account_id, email, role, coalesce(person_id, member_id) FROM member
         WHERE account_id = :account_id AND role = 'admin' AND deactivated_us IS NULL ORDER BY created_us, member_id LIMIT 1
         """,
         account_id=account_id,
@@ -49,7 +54,8 @@ def ensure_admin(session: Session, account_id: int, now_us: int, email: str = FI
 def add(session: Session, account_id: int, email: str, role: Role, actor: str, now_us: int) -> Member:
     """A new member."""
     email = plain(email)
-    member = Member(randbelow(ID_MAX), account_id, email, role)
+    number = draw_id()
+    member = Member(number, account_id, email, role, number)
     session.run(
         """
         INSERT INTO member (member_id, account_id, email, role, created_us)
@@ -100,7 +106,7 @@ def recognize(session: Session, session_secret: str, now_us: int, idle_hours: in
     """The member whose session this is, None where it has ended."""
     line = session.one(
         """
-        SELECT member.member_id, member.account_id, member.email, member.role
+        SELECT member.member_id, member.account_id, member.email, member.role, coalesce(member.person_id, member.member_id)
         FROM session JOIN member ON member.member_id = session.member_id
         WHERE session.secret_hash = :secret_hash AND session.expires_us > :now_us AND member.deactivated_us IS NULL
             AND coalesce(session.seen_us, session.created_us) > :idle_since_us
@@ -119,21 +125,31 @@ def anybody_signed_in(session: Session) -> bool:
 
 def of(session: Session, member_id: int) -> Member:
     """The member with this number."""
-    line = session.one("SELECT member_id, account_id, email, role FROM member WHERE member_id = :member_id", member_id=member_id)
+    line = session.one(
+        "SELECT member_id, account_id, email, role, coalesce(person_id, member_id) FROM member WHERE member_id = :member_id",
+        member_id=member_id,
+    )
     assert line is not None
     return read(line)
 
 
-def with_password(session: Session, email: str) -> tuple[Member, str] | None:
-    """Who may sign in by this email and a password, and what is kept of the password."""
-    line = session.one(
+def with_password(session: Session, email: str) -> list[tuple[Member, str]]:
+    """Who may sign in by this email and a password, and what is kept of the password: each person once, the oldest first.
+
+    Several have the same email where invitations of different accounts were answered with different passwords. No more than
+    PERSONS_MAX are looked at: whoever runs the installation makes accounts, so nobody else can push anybody out.
+    """
+    lines = session.all(
         """
-        SELECT member_id, account_id, email, role, password_hash FROM member
-        WHERE email = :email AND password_hash IS NOT NULL AND deactivated_us IS NULL ORDER BY created_us, member_id LIMIT 1
+        SELECT member_id, account_id, email, role, coalesce(person_id, member_id), password_hash FROM member
+        WHERE email = :email AND password_hash IS NOT NULL AND deactivated_us IS NULL ORDER BY created_us, member_id
         """,
         email=plain(email),
     )
-    return (read(line[:4]), line[4]) if line else None
+    persons: dict[int, tuple[Member, str]] = {}
+    for *member, kept in lines:
+        persons.setdefault(member[4], (read(tuple(member)), kept))
+    return list(persons.values())[:PERSONS_MAX]
 
 
 def password_of(session: Session, member: Member) -> str | None:
@@ -143,9 +159,9 @@ def password_of(session: Session, member: Member) -> str | None:
 
 
 def set_password(session: Session, member: Member, kept: str, now_us: int, session_secret: str) -> None:
-    """Replace a member's password by one that was hashed before; every other session of the member ends."""
+    """Replace a person's password by one that was hashed before; every other session of the person ends, in all accounts."""
     keep_password(session, member, kept)
-    ended = sessions.end_all(session, member.member_id, but=session_secret)
+    ended = sessions.end_everywhere(session, member.person_id, but=session_secret)
     audit.note(session, member.account_id, member.email, "member.password_set", {"sessions_ended": ended}, now_us)
 
 
@@ -158,8 +174,20 @@ def rename(session: Session, member: Member, email: str) -> bool:
 
 
 def keep_password(session: Session, member: Member, kept: str) -> None:
-    """Write down what is kept of a password, without a word."""
-    session.run("UPDATE member SET password_hash = :kept WHERE member_id = :member_id", kept=kept, member_id=member.member_id)
+    """Write down what is kept of a person's password, without a word."""
+    session.run(
+        "UPDATE member SET password_hash = :kept WHERE coalesce(person_id, member_id) = :person_id", kept=kept, person_id=member.person_id
+    )
+
+
+def lock_person(session: Session, member: Member) -> None:
+    """Let nobody change the person's password before this transaction ends, from whichever account."""
+    session.run("UPDATE member SET person_id = person_id WHERE coalesce(person_id, member_id) = :person_id", person_id=member.person_id)
+
+
+def draw_id() -> int:
+    """A number for a member or a person."""
+    return randbelow(ID_MAX)
 
 
 def plain(email: str) -> str:
@@ -168,6 +196,6 @@ def plain(email: str) -> str:
 
 
 def read(line: Line) -> Member:
-    """A member from a line of id, account, email and role."""
-    member_id, account_id, email, role = line
-    return Member(member_id, account_id, email, Role(role))
+    """A member from a line of id, account, email, role and person."""
+    member_id, account_id, email, role, person_id = line
+    return Member(member_id, account_id, email, Role(role), person_id)

@@ -34,20 +34,24 @@ def listed(session: Session, account_id: int) -> list[Entry]:
     """Every member of the account, by email."""
     lines = session.all(
         """
-        SELECT member_id, account_id, email, role, deactivated_us, password_hash IS NOT NULL FROM member
+        SELECT member_id, account_id, email, role, coalesce(person_id, member_id), deactivated_us, password_hash IS NOT NULL
+        FROM member
         WHERE account_id = :account_id ORDER BY email
         """,
         account_id=account_id,
     )
     came = {member_id for (member_id,) in session.all("SELECT DISTINCT member_id FROM sign_in_link WHERE used_us IS NOT NULL")}
     users = directory.by_emails(session, account_id, [line[2] for line in lines])
-    return [Entry(members.read(line[:4]), bool(line[5]) or line[0] in came, line[4], bool(line[5]), users.get(line[2])) for line in lines]
+    return [Entry(members.read(line[:5]), bool(line[6]) or line[0] in came, line[5], bool(line[6]), users.get(line[2])) for line in lines]
 
 
 def find(session: Session, account_id: int, email: str) -> Member:
     """The member with an email; NotFound where there is none."""
     line = session.one(
-        "SELECT member_id, account_id, email, role FROM member WHERE account_id = :account_id AND email = :email",
+        """
+        SELECT member_id, account_id, email, role, coalesce(person_id, member_id) FROM member
+        WHERE account_id = :account_id AND email = :email
+        """,
         account_id=account_id,
         email=members.plain(email),
     )
@@ -91,7 +95,10 @@ def change_role(session: Session, account_id: int, member_id: int, role: Role, a
 
 
 def deactivate(session: Session, account_id: int, member_id: int, actor: str, now_us: int) -> Member:
-    """Let a member in no more: sessions and links end now, what the member did stays. Invalid for the last administrator."""
+    """Let a member in no more: sessions and links end now, what the member did stays. Invalid for the last administrator.
+
+    What the person may do in other accounts is not touched.
+    """
     member, deactivated = _take(session, account_id, member_id)
     if deactivated:
         return member
@@ -123,7 +130,7 @@ def _take(session: Session, account_id: int, member_id: int) -> tuple[Member, bo
     lock(session, account_id)
     line = session.one(
         """
-        SELECT member_id, account_id, email, role, deactivated_us IS NOT NULL FROM member
+        SELECT member_id, account_id, email, role, coalesce(person_id, member_id), deactivated_us IS NOT NULL FROM member
         WHERE account_id = :account_id AND member_id = :member_id
         """,
         account_id=account_id,
@@ -131,7 +138,7 @@ def _take(session: Session, account_id: int, member_id: int) -> tuple[Member, bo
     )
     if line is None:
         raise NotFound("there is no such member")
-    return members.read(line[:4]), bool(line[4])
+    return members.read(line[:5]), bool(line[5])
 
 
 def _check_not_last(session: Session, account_id: int, member: Member) -> None:

@@ -92,14 +92,15 @@ def see(session: Session, secret: str, now_us: int) -> None:
     session.run("UPDATE session SET seen_us = :now_us WHERE secret_hash = :secret_hash", now_us=now_us, secret_hash=secrets.hashed(secret))
 
 
-def listed(session: Session, member_id: int, secret: str, now_us: int, idle_hours: int) -> list[SignedIn]:
-    """The sessions a member has, the one with this secret first, then by their last use."""
+def listed(session: Session, person_id: int, secret: str, now_us: int, idle_hours: int) -> list[SignedIn]:
+    """The sessions a person has in all accounts, the one with this secret first, then by their last use."""
     lines = session.all(
         """
         SELECT secret_hash, created_us, coalesce(seen_us, created_us), coalesce(browser, '') FROM session
-        WHERE member_id = :member_id AND expires_us > :now_us AND coalesce(seen_us, created_us) > :idle_since_us
+        WHERE member_id IN (SELECT member_id FROM member WHERE coalesce(person_id, member_id) = :person_id)
+            AND expires_us > :now_us AND coalesce(seen_us, created_us) > :idle_since_us
         """,
-        member_id=member_id,
+        person_id=person_id,
         now_us=now_us,
         idle_since_us=idle_since(now_us, idle_hours),
     )
@@ -108,9 +109,16 @@ def listed(session: Session, member_id: int, secret: str, now_us: int, idle_hour
     return sorted(found, key=lambda each: (not each.current, -each.seen_us, each.id))
 
 
-def end_one(session: Session, member_id: int, id: str) -> bool:
-    """End the session of a member that is listed with this id; whether there was one."""
-    for (place,) in session.all("SELECT secret_hash FROM session WHERE member_id = :member_id", member_id=member_id):
+def end_one(session: Session, person_id: int, id: str) -> bool:
+    """End the session of a person that is listed with this id; whether there was one."""
+    lines = session.all(
+        """
+        SELECT secret_hash FROM session
+        WHERE member_id IN (SELECT member_id FROM member WHERE coalesce(person_id, member_id) = :person_id)
+        """,
+        person_id=person_id,
+    )
+    for (place,) in lines:
         if _id(place) == id:
             return session.run("DELETE FROM session WHERE secret_hash = :secret_hash", secret_hash=place) > 0
     return False
@@ -122,16 +130,51 @@ def end(session: Session, secret: str) -> None:
 
 
 def end_all(session: Session, member_id: int, but: str = "") -> int:
-    """End every session of a member but one, and make open sign-in links useless; how many sessions were ended."""
+    """End every session of a member in this account but one, and make open sign-in links useless; how many sessions were ended."""
     session.run("DELETE FROM sign_in_link WHERE member_id = :member_id AND used_us IS NULL", member_id=member_id)
     return session.run(
         "DELETE FROM session WHERE member_id = :member_id AND secret_hash <> :kept", member_id=member_id, kept=secrets.hashed(but)
     )
 
 
-def sign_out_everywhere(session: Session, account_id: int, member_id: int, email: str, now_us: int) -> None:
-    """End every session of a member, as the member wants it."""
-    ended = end_all(session, member_id)
+def end_everywhere(session: Session, person_id: int, but: str = "") -> int:
+    """The same of a person, in all accounts."""
+    session.run(
+        """
+        DELETE FROM sign_in_link
+        WHERE member_id IN (SELECT member_id FROM member WHERE coalesce(person_id, member_id) = :person_id) AND used_us IS NULL
+        """,
+        person_id=person_id,
+    )
+    return session.run(
+        """
+        DELETE FROM session
+        WHERE member_id IN (SELECT member_id FROM member WHERE coalesce(person_id, member_id) = :person_id) AND secret_hash <> :kept
+        """,
+        person_id=person_id,
+        kept=secrets.hashed(but),
+    )
+
+
+def move(session: Session, secret: str, member_id: int, now_us: int) -> str | None:
+    """Let a session go on as another member, no longer than it would have: its new secret, None where it has ended."""
+    new = secrets.make()
+    moved = session.run(
+        """
+        UPDATE session SET secret_hash = :new_hash, member_id = :member_id, seen_us = :now_us
+        WHERE secret_hash = :secret_hash AND expires_us > :now_us
+        """,
+        new_hash=secrets.hashed(new),
+        member_id=member_id,
+        now_us=now_us,
+        secret_hash=secrets.hashed(secret),
+    )
+    return new if moved else None
+
+
+def sign_out_everywhere(session: Session, account_id: int, person_id: int, email: str, now_us: int) -> None:
+    """End every session of a person, as they want it."""
+    ended = end_everywhere(session, person_id)
     audit.note(session, account_id, email, "member.signed_out_everywhere", {"sessions_ended": ended}, now_us)
 
 

@@ -3,12 +3,15 @@
 Whoever has no password, or does not exist, costs the same steps and gets the same answer as a wrong password.
 """
 
+from collections.abc import Sequence
+from functools import partial
+
 from msgspec import Struct
 
 from tallyboard.ledger import audit
 from tallyboard.ledger.contract import Ledger, Session
 from tallyboard.ledger.locking import lock
-from tallyboard.people import members, passwords, sessions, throttle
+from tallyboard.people import members, passwords, persons, sessions, throttle
 from tallyboard.people.accounts import FIRST_ACCOUNT_ID
 from tallyboard.people.members import Member
 
@@ -28,26 +31,43 @@ def by_password(ledger: Ledger, email: str, password: str, visitor: Visitor, now
     ledger.change(lambda session: throttle.take(session, places, now_us)).result()
     with ledger.reading() as session:
         found = members.with_password(session, email)
-    right = passwords.matches(found[1] if found else None, password)
-    renewed = passwords.hashed(password) if right and found and passwords.outdated(found[1]) else None
+    opened = opened_by(password, found)
+    renewed = passwords.hashed(password) if opened and passwords.outdated(opened[0][1]) else None
 
     def finish(session: Session) -> str | None:
-        lock(session, found[0].account_id if found else FIRST_ACCOUNT_ID)
-        if not right or not found or members.with_password(session, email) != found:  # Changed while it was being compared.
-            _note_failure(session, found[0] if found else None, now_us)
+        member = opened[0][0] if opened else found[0][0] if found else None
+        lock(session, member.account_id if member else FIRST_ACCOUNT_ID)
+        for one, _ in opened:
+            members.lock_person(session, one)
+        if not opened or not member or members.with_password(session, email) != found:  # Changed while it was being compared.
+            _note_failure(session, member, now_us)
             return None
-        member = found[0]
         throttle.forgive(session, *places)
+        for other, _ in opened[1:]:
+            persons.unite(session, member, other)
         if renewed:
             members.keep_password(session, member, renewed)
         audit.note(session, member.account_id, member.email, "member.signed_in", {"by": "password"}, now_us)
         return sessions.begin(session, member.member_id, visitor.browser, now_us)
 
-    return ledger.change(finish).result()
+    secret = ledger.change(finish).result()
+    for other, _ in found[1:] if secret is None else ():  # A transaction is of one account.
+        ledger.change(partial(_note_failure, member=other, now_us=now_us)).result()
+    return secret
+
+
+def opened_by(password: str, known: Sequence[tuple[Member, str]]) -> list[tuple[Member, str]]:
+    """Those of some persons whose password this is. Each is compared; where there is none, the same work for nothing.
+
+    So whoever measures well may learn that an email belongs to two persons, but never whether to one or to nobody.
+    """
+    if not known:
+        passwords.matches(None, password)
+    return [each for each in known if passwords.matches(each[1], password)]
 
 
 def change_password(ledger: Ledger, member: Member, old: str, new: str, session_secret: str, now_us: int) -> bool:
-    """Set a member's password, False where the old one is wrong; Invalid where the new one is easy to guess, TooOften as above.
+    """Set a person's password, False where the old one is wrong; Invalid where the new one is easy to guess, TooOften as above.
 
     A member who has none yet needs no old one: the one-time link has shown who it is.
     """
@@ -64,6 +84,7 @@ def change_password(ledger: Ledger, member: Member, old: str, new: str, session_
 
     def finish(session: Session) -> bool:
         lock(session, member.account_id)
+        members.lock_person(session, member)
         if members.password_of(session, member) != kept:
             return False
         throttle.forget(session, place)

@@ -64,9 +64,12 @@ def take(session: Session, places: Sequence[Place], now_us: int) -> None:
 def forgive(session: Session, email: Place, address: Place) -> None:
     """After a success: forget the email's failures, and take back the one that the address was counted beforehand."""
     forget(session, email)
-    session.run(
-        "UPDATE sign_in_attempt SET failures = failures - 1, free_us = 0 WHERE place = :place AND failures > 0", place=address.number
-    )
+    take_back(session, address)
+
+
+def take_back(session: Session, place: Place) -> None:
+    """Count one failure less than was counted beforehand."""
+    session.run("UPDATE sign_in_attempt SET failures = failures - 1, free_us = 0 WHERE place = :place AND failures > 0", place=place.number)
 
 
 def forget(session: Session, place: Place) -> None:

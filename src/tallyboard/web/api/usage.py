@@ -41,7 +41,7 @@ def get_usage(
     key = security.caller(app, request.headers.get("authorization"), (Scope.READ,), now_us).key
     as_csv = request.headers.get("accept", "").split(",")[0].split(";")[0].strip() == "text/csv"
     with app.ledger.reading() as session:
-        tag = etag(accounts.state(session, key.account_id, now_us), as_csv, window, first, last, user, top, timezone)
+        tag = etag(key.account_id, accounts.state(session, key.account_id, now_us), as_csv, window, first, last, user, top, timezone)
         headers = {"ETag": tag, "Cache-Control": CACHE, "Vary": "Accept, Authorization"}
         if tag in request.headers.get("if-none-match", ""):
             return Response(b"", status_code=304, headers=headers)

@@ -6,9 +6,10 @@ from msgspec import Struct
 from tallyboard import clock, days
 from tallyboard.app import App
 from tallyboard.errors import Invalid, TooOften
-from tallyboard.people import accounts, members, sessions, sign_in
+from tallyboard.people import accounts, members, persons, sessions, sign_in
 from tallyboard.people.members import Member
 from tallyboard.people.sessions import SignedIn
+from tallyboard.web import security
 from tallyboard.web.pages import figures, frame, render
 from tallyboard.web.pages.frame import Ask, Form
 
@@ -67,7 +68,7 @@ def post_end_session(request: Ask, data: Form) -> Response[bytes]:
     member = frame.signed_in(request, clock.now_us())
     if member is None:
         return frame.redirect("/sign-in")
-    app.ledger.change(lambda session: sessions.end_one(session, member.member_id, frame.field(data, "session"))).result()
+    app.ledger.change(lambda session: sessions.end_one(session, member.person_id, frame.field(data, "session"))).result()
     return frame.redirect("/account?done=session")
 
 
@@ -80,12 +81,29 @@ def post_end_all_sessions(request: Ask, data: Form) -> Response[bytes]:
     member = frame.signed_in(request, now_us)
     if member is not None:
         app.ledger.change(
-            lambda session: sessions.sign_out_everywhere(session, member.account_id, member.member_id, member.email, now_us)
+            lambda session: sessions.sign_out_everywhere(session, member.account_id, member.person_id, member.email, now_us)
         ).result()
     return frame.redirect("/sign-in", frame.session_cookie(app, ""))
 
 
-ROUTES = [get_account_page, post_password, post_end_session, post_end_all_sessions]
+@post("/account/switch", sync_to_thread=True, include_in_schema=False)
+def post_switch(request: Ask, data: Form) -> Response[bytes]:
+    """Go on in another of one's accounts. The session's secret changes with it, so that no open form can reach the wrong account."""
+    app: App = request.app.state.app
+    frame.check_form(request, data)
+    now_us = clock.now_us()
+    member = frame.signed_in(request, now_us)
+    if member is None:
+        return frame.redirect("/sign-in")
+    number, before = frame.member_number(data), frame.session_secret(request)
+    secret = app.ledger.change(lambda session: persons.switch(session, member, number, before, now_us)).result()
+    if secret is None:
+        return frame.redirect(frame.home(member))
+    there = security.member(app, secret, now_us)
+    return frame.redirect(frame.home(there or member), frame.session_cookie(app, secret))
+
+
+ROUTES = [post_switch, get_account_page, post_password, post_end_session, post_end_all_sessions]
 
 
 def _account_page(
@@ -95,7 +113,7 @@ def _account_page(
     now_us = clock.now_us()
     with app.ledger.reading() as session:
         account = accounts.of(session, member.account_id)
-        signed_in = sessions.listed(session, member.member_id, frame.session_secret(request), now_us, app.settings.session_idle_hours)
+        signed_in = sessions.listed(session, member.person_id, frame.session_secret(request), now_us, app.settings.session_idle_hours)
         has_password = members.password_of(session, member) is not None
     content = render.html(
         "account.html",

@@ -23,10 +23,12 @@ _detail = Decoder(dict[str, Any])
 
 ACTIONS = {
     "account.changed": "Account changed",
+    "account.created": "Account created",
     "key.created": "API key created",
     "key.revoked": "API key revoked",
     "key.rotated": "API key rotated",
     "member.added": "Member added",
+    "member.invitation_accepted": "Invitation accepted",
     "member.signed_in": "Signed in",
     "member.sign_in_failed": "Failed to sign in",
     "override.expired": "Own limit expired",
@@ -180,10 +182,12 @@ def _correction(detail: dict[str, Any]) -> str:
 
 _SENTENCES: dict[str, Callable[[dict[str, Any]], str]] = {
     "account.changed": _account,
+    "account.created": lambda detail: f"Created the account “{detail['name']}” with the days of {detail['timezone']}",
     "key.created": lambda detail: f"Created the API key “{detail['name']}” with {', '.join(detail['scopes'])}",
     "key.revoked": lambda detail: f"Revoked the API key “{detail.get('name') or detail['id']}”",
     "key.rotated": lambda detail: f"Rotated the API key “{detail['name']}”; the old one ends {detail['until'][:16].replace('T', ' ')} UTC",
     "member.added": lambda detail: f"Added {detail['email']} as {detail['role']}",
+    "member.invitation_accepted": lambda _: "Accepted the invitation",
     "member.signed_in": lambda detail: f"Signed in by {detail['by']}" if detail.get("by") else "Signed in",
     "member.sign_in_failed": lambda _: "Failed to sign in",
     "override.expired": lambda detail: f"The limit of {detail['user']}, {_limit(detail['before']['limit'])}, expired",

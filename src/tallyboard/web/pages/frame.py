@@ -9,7 +9,7 @@ from litestar.enums import RequestEncodingType
 from litestar.params import Body
 
 from tallyboard.app import App
-from tallyboard.people import secrets, sessions
+from tallyboard.people import persons, secrets, sessions
 from tallyboard.people.members import Member, Role
 from tallyboard.people.sign_in import Visitor
 from tallyboard.web import security
@@ -25,6 +25,7 @@ NAVIGATION = (
     ("/audit", "Audit Log", "log"),
 )
 """What administrators see at the side: address, label, symbol."""
+ID_DIGITS_MAX = 16
 EVERYONES = (("/my", "My usage", "own"),)
 
 
@@ -66,6 +67,12 @@ def field(form: dict[str, str], name: str) -> str:
     return str(form.get(name, ""))
 
 
+def member_number(form: dict[str, str]) -> int:
+    """The member a form is about; -1, which nobody has, where it names none."""
+    text = field(form, "member")
+    return int(text) if text.isascii() and text.isdecimal() and len(text) <= ID_DIGITS_MAX else -1
+
+
 def check_form(request: Ask, form: dict[str, str]) -> None:
     """Refuse a form of a signed-in member that some other page sent."""
     security.check_same_site(request.headers.get("sec-fetch-site"))
@@ -92,10 +99,14 @@ def begin(request: Ask, secret: str, now_us: int, path: str = "") -> Response[by
 
 
 def layout(request: Ask, member: Member, account: str, path: str) -> dict[str, object]:
-    """The keys of `layout.html`."""
+    """The keys of `layout.html`. `switch` is empty for who belongs to this account alone."""
+    app: App = request.app.state.app
+    with app.ledger.reading() as session:
+        open_to = persons.memberships(session, member)
     shown = NAVIGATION + EVERYONES if member.role is Role.ADMIN else EVERYONES
     return {
         "account": account,
+        "switch": open_to if len(open_to) > 1 else [],
         "member": member.email,
         "csrf_token": security.form_token(session_secret(request)),
         "nav": [(href, label, symbol, href == path) for href, label, symbol in shown],

@@ -25,7 +25,6 @@ DONE = {
     "deactivated": "The member is deactivated: signed out everywhere, and let in no more.",
     "reactivated": "The member is let in again.",
 }
-ID_DIGITS_MAX = 16
 
 
 class Line(Struct, frozen=True):
@@ -66,14 +65,14 @@ def post_invitation(request: Ask, data: Form) -> Response[bytes]:
 @post("/members/link", sync_to_thread=True, include_in_schema=False)
 def post_another_invitation(request: Ask, data: Form) -> Response[bytes]:
     """Another invitation for a member: the link is shown once, earlier ones no longer work."""
-    number = _number(data)
+    number = frame.member_number(data)
     return _make_link(request, data, lambda session, by, now: roster.invite_again(session, by.account_id, number, by.email, now))
 
 
 @post("/members/role", sync_to_thread=True, include_in_schema=False)
 def post_role(request: Ask, data: Form) -> Response[bytes]:
     """Make a member an administrator, or an administrator a member."""
-    number, own = _number(data), frame.session_secret(request)
+    number, own = frame.member_number(data), frame.session_secret(request)
     role = Role.ADMIN if frame.field(data, "role") == Role.ADMIN else Role.MEMBER
     return _change(
         request, data, "role", lambda session, by, now: roster.change_role(session, by.account_id, number, role, by.email, now, own)
@@ -83,14 +82,14 @@ def post_role(request: Ask, data: Form) -> Response[bytes]:
 @post("/members/deactivate", sync_to_thread=True, include_in_schema=False)
 def post_deactivation(request: Ask, data: Form) -> Response[bytes]:
     """Let a member in no more."""
-    number = _number(data)
+    number = frame.member_number(data)
     return _change(request, data, "deactivated", lambda session, by, now: roster.deactivate(session, by.account_id, number, by.email, now))
 
 
 @post("/members/reactivate", sync_to_thread=True, include_in_schema=False)
 def post_reactivation(request: Ask, data: Form) -> Response[bytes]:
     """Let a member in again."""
-    number = _number(data)
+    number = frame.member_number(data)
     return _change(request, data, "reactivated", lambda session, by, now: roster.reactivate(session, by.account_id, number, by.email, now))
 
 
@@ -115,10 +114,24 @@ def post_password_chosen(request: Ask, data: Form) -> Response[bytes]:
         return _invitation_page(request, token, 400, "The two are not the same.")
     now_us = clock.now_us()
     try:
-        secret = welcome.accept(app.ledger, token, new, frame.visitor(request).browser, now_us)
+        secret = welcome.accept(app.ledger, token, new, frame.visitor(request), now_us)
     except Invalid as refused:
         return _invitation_page(request, token, 400, figures.sentence(str(refused)))
     return _invitation_page(request, token) if secret is None else frame.begin(request, secret, now_us)
+
+
+@post("/invitation/join", sync_to_thread=True, include_in_schema=False)
+def post_join(request: Ask, data: Form) -> Response[bytes]:
+    """Use the invitation up as who is signed in already."""
+    app: App = request.app.state.app
+    frame.check_form(request, data)
+    now_us, token, before = clock.now_us(), frame.field(data, "token"), frame.session_secret(request)
+    viewer = frame.signed_in(request, now_us)
+    if viewer is None:
+        return _invitation_page(request, token)
+    secret = welcome.join(app.ledger, token, viewer, before, now_us)
+    member = security.member(app, secret, now_us)
+    return frame.redirect(frame.home(member), frame.session_cookie(app, secret or "")) if member else _invitation_page(request, token)
 
 
 ROUTES = [
@@ -130,13 +143,8 @@ ROUTES = [
     post_reactivation,
     get_invitation,
     post_password_chosen,
+    post_join,
 ]
-
-
-def _number(form: Form) -> int:
-    """The member a form is about; -1, which nobody has, where it names none."""
-    text = frame.field(form, "member")
-    return int(text) if text.isascii() and text.isdecimal() and len(text) <= ID_DIGITS_MAX else -1
 
 
 def _change(request: Ask, form: Form, done: str, work: Callable[[Session, Member, int], object]) -> Response[bytes]:
@@ -219,8 +227,10 @@ def _line(entry: Entry, viewer: Member) -> Line:
 
 def _invitation_page(request: Ask, token: str, status: int = 200, problem: str = "") -> Response[bytes]:
     app: App = request.app.state.app
+    now_us = clock.now_us()
+    viewer = frame.signed_in(request, now_us)
     with app.ledger.reading() as session:
-        invited = welcome.holder(session, token, Purpose.INVITATION, clock.now_us())
+        invited = welcome.holder(session, token, Purpose.INVITATION, now_us)
         account = accounts.of(session, invited.account_id).name if invited else ""
     kept = request.cookies.get(security.visit_cookie_name(app), "")
     visit = kept or secrets.make()
@@ -232,5 +242,6 @@ def _invitation_page(request: Ask, token: str, status: int = 200, problem: str =
         csrf_token=security.form_token(visit),
         problem=problem,
         days=INVITATION_DAYS,
+        join_token=frame.form_token(request) if viewer and invited and welcome.may_join(viewer, invited) else "",
     )
     return frame.page(content, status=status if invited else 403, cookie=None if kept else frame.visit_cookie(app, visit))

@@ -79,12 +79,13 @@ def error_page(request: Ask, problem: Problem) -> bytes:
     app: App = request.app.state.app
     secret = request.cookies.get(security.cookie_name(app), "")
     csrf_token = security.form_token(secret) if problem.status == 403 and secret else ""
+    way_on = ("/", "Your pages") if csrf_token else ("/usage", "Credit Usage")
     return render.html(
         "error.html",
         status=problem.status,
         title=problem.title,
         detail=figures.sentence(problem.detail),
-        way_on=None if problem.status == MISDIRECTED else ("/usage", "Credit Usage"),
+        way_on=None if problem.status == MISDIRECTED else way_on,
         csrf_token=csrf_token,
     )
 
