@@ -9,6 +9,10 @@ class Invalid(TallyboardError):
     """The caller asked for something that makes no sense."""
 
 
+class Needed(Invalid):
+    """It cannot be taken away, because something would then be missing that there must always be."""
+
+
 class CellFull(Invalid):
     """One user's quarter hour or one day of the account would hold more than a cell can: 15 billion credits."""
 

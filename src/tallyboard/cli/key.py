@@ -14,7 +14,7 @@ group = typer.Typer(help="Create, list, rotate and revoke API keys.", no_args_is
 @group.command("create")
 def create(
     name: Annotated[str, typer.Option(help="What the key is for.")],
-    scopes: Annotated[str, typer.Option(help="What it may do: ingest, check, read, adjust, admin; separated by commas.")],
+    scopes: Annotated[str, typer.Option(help="What it may do: ingest, check, read, adjust, scim, admin; separated by commas.")],
     user: Annotated[str | None, typer.Option(help="Bind the key to a user: all usage it sends is that user's.")] = None,
     expires: Annotated[int | None, typer.Option(help="Days until it expires.")] = None,
     account: Of = None,

@@ -20,6 +20,7 @@ DISTRIBUTED = (
     "policy",
     "policy_override",
     "hold",
+    "scim_user",
     "arrival",
     "arrival_note",
 )

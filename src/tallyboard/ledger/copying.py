@@ -95,6 +95,11 @@ TABLES = (
     Table("arrival_note", ("account_id", "hour", "kind", "sender", "subject", "model"), ("events", "last_us", "example")),
     Table("hold", ("account_id", "hold_id"), ("user_key", "units", "granted_us", "expires_us", "ended_us", "ended_how", "actor")),
     Table(
+        "scim_user",
+        ("account_id", "scim_id"),
+        ("user_name", "external_id", "member_id", "user_key", "document", "created_us", "changed_us", "version"),
+    ),
+    Table(
         "api_key",
         ("secret_hash",),
         ("key_id", "account_id", "name", "scopes", "user_key", "created_us", "expires_us", "revoked_us", "created_by", "used_us"),

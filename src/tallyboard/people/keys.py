@@ -30,6 +30,7 @@ class Scope(StrEnum):
     CHECK = "check"
     READ = "read"
     ADJUST = "adjust"
+    SCIM = "scim"
     ADMIN = "admin"
 
 

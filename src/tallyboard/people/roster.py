@@ -5,7 +5,7 @@ Every change takes the account's row first: of two administrators who demote eac
 
 from msgspec import Struct
 
-from tallyboard.errors import Invalid, NotFound, Taken
+from tallyboard.errors import Invalid, Needed, NotFound, Taken
 from tallyboard.ledger import audit
 from tallyboard.ledger.contract import Session
 from tallyboard.ledger.locking import lock
@@ -118,6 +118,12 @@ def reactivate(session: Session, account_id: int, member_id: int, actor: str, no
     return member
 
 
+def deactivated(session: Session, account_id: int) -> set[int]:
+    """The numbers of the members who are let in no more."""
+    lines = session.all("SELECT member_id FROM member WHERE account_id = :account_id AND deactivated_us IS NOT NULL", account_id=account_id)
+    return {member_id for (member_id,) in lines}
+
+
 def check_active(session: Session, member: Member) -> None:
     """Invalid where a member is deactivated: no link would lead in."""
     _, deactivated = _take(session, member.account_id, member.member_id)
@@ -153,4 +159,4 @@ def _check_not_last(session: Session, account_id: int, member: Member) -> None:
     came = {member_id for member_id, has_come in lines if has_come}
     needed = came if member.member_id in came else {member_id for member_id, _ in lines}
     if member.role is Role.ADMIN and not needed - {member.member_id}:
-        raise Invalid(f"{member.email} is the last administrator; there must always be one who has signed in")
+        raise Needed(f"{member.email} is the last administrator; there must always be one who has signed in")

@@ -25,6 +25,7 @@ from tallyboard.web.pages import (
     set_up_routes,
     sign_in_routes,
 )
+from tallyboard.web.scim import with_scim
 
 ROUTES = [
     routes.get_root,
@@ -86,7 +87,7 @@ def create(app: App) -> ASGIApp:
         request_max_body_size=REQUEST_BYTES_MAX,
         debug=False,
     )
-    return with_lane(app, security.with_headers(body.with_whole_bodies(framework, REQUEST_BYTES_MAX), app.settings))
+    return with_lane(app, security.with_headers(with_scim(app, body.with_whole_bodies(framework, REQUEST_BYTES_MAX)), app.settings))
 
 
 def _answer_problem(request: Request[None, None, State], error: Exception) -> Response[bytes]:

@@ -37,6 +37,9 @@ ACTIONS = {
     "policy.changed": "Policy changed",
     "rates.applied": "Rates applied again",
     "rates.set": "Rate card set",
+    "scim.user_changed": "Provisioned user changed",
+    "scim.user_created": "User provisioned",
+    "scim.user_deleted": "Provisioned user deleted",
     "usage.corrected": "Usage corrected",
     "user.erased": "Person erased",
 }
@@ -196,6 +199,9 @@ _SENTENCES: dict[str, Callable[[dict[str, Any]], str]] = {
     "policy.changed": _policy,
     "rates.applied": lambda detail: f"Applied the rates again to usage since {detail['since'][:16].replace('T', ' ')} UTC",
     "rates.set": lambda detail: f"Set rate card {detail['card']}",
+    "scim.user_changed": lambda detail: f"Changed the provisioned user {detail['user_name']}",
+    "scim.user_created": lambda detail: f"Provisioned the user {detail['user_name']}",
+    "scim.user_deleted": lambda detail: f"Deleted the provisioned user {detail['user_name']}",
     "usage.corrected": _correction,
     "user.erased": lambda detail: f"Erased who {detail['user']} was" + ("; the key was replaced" if detail["replaced"] else ""),
 }

@@ -15,6 +15,7 @@ SCOPES = {
     Scope.CHECK: ("Ask for limits", "May a user go on? Set credits aside and settle them."),
     Scope.READ: ("Read usage", "Figures, users, limits and their history: personal data."),
     Scope.ADJUST: ("Send corrections", "Take usage back, with a reason that the audit log keeps. Goes with sending usage."),
+    Scope.SCIM: ("Provision members", "An identity provider adds, changes and deactivates members, administrators too."),
     Scope.ADMIN: ("Administer", "Everything above, and change limits, users and the timezone."),
 }
 LIVES = {"30": "30 days", "90": "90 days", "365": "1 year", "": "Never"}
