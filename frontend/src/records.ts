@@ -22,15 +22,15 @@ export function startRecords(): void {
 
 /** Where the browser does not let us copy, the secret is selected: one key press copies it. */
 async function copyFrom(button: HTMLElement): Promise<void> {
-  const field = one<HTMLInputElement>(`#${button.dataset["copy"]}`);
+  const field = one<HTMLInputElement | HTMLTextAreaElement>(`#${button.dataset["copy"]}`);
   const told = one("#copied");
   if (!field || !told) return;
   field.select();
   try {
     await navigator.clipboard.writeText(field.value);
     button.textContent = "Copied";
-    told.textContent = "The key is in the clipboard.";
+    told.textContent = "It is in the clipboard.";
   } catch {
-    told.textContent = "The key is selected; copy it with the keyboard.";
+    told.textContent = "It is selected; copy it with the keyboard.";
   }
 }

@@ -80,7 +80,7 @@ def test_the_secret_is_copied_by_a_button(visit_keys: Open) -> None:
     page.get_by_role("button", name="Create key").click()
     page.get_by_role("button", name="Copy").click()
     expect(page.get_by_role("button", name="Copied")).to_be_visible()
-    expect(page.locator("#copied")).to_have_text("The key is in the clipboard.")
+    expect(page.locator("#copied")).to_have_text("It is in the clipboard.")
     assert page.evaluate("navigator.clipboard.readText()") == page.get_by_label("The new key").input_value()
 
 
@@ -91,7 +91,7 @@ def test_where_copying_is_not_allowed_the_secret_is_selected(visit_keys: Open) -
     page.get_by_role("button", name="Create key").click()
     page.evaluate("() => { navigator.clipboard.writeText = () => Promise.reject(new Error('no')) }")
     page.get_by_role("button", name="Copy").click()
-    expect(page.locator("#copied")).to_have_text("The key is selected; copy it with the keyboard.")
+    expect(page.locator("#copied")).to_have_text("It is selected; copy it with the keyboard.")
     assert page.evaluate("document.getSelection().toString()") == page.get_by_label("The new key").input_value()
 
 

@@ -1,6 +1,8 @@
 """The Intake page and what it counts, through the front door: every event is in one of its numbers."""
 
 import re
+import subprocess
+import tomllib
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from html import unescape
@@ -41,6 +43,22 @@ def test_an_installation_without_events_says_how_to_send_the_first(server: Serve
     page = text_of(alice)
     assert "Nothing has come in during the last 7 days." in page
     assert f"curl -X POST {server.url}/api/v1/events" in page
+
+
+def test_the_settings_of_clients_have_a_fresh_key_in_them(server: Server, alice: Visitor) -> None:
+    made = alice.fill_in("/keys?new=1", "/keys", **{"name": "app", "scope-ingest": "on", "expires": ""}).text
+    secret = re.findall(r'id="secret"[^>]* value="(tb_[^"]+)"', made)[0]
+    settings = {slug: unescape(lines) for slug, lines in re.findall(r'<textarea id="way-([^"]+)"[^>]*>(.*?)</textarea>', made, re.DOTALL)}
+    assert set(settings) == {"claude-code", "codex", "gemini-cli", "copilot-cli", "opentelemetry", "litellm", "openmeter", "curl"}
+    for lines in settings.values():
+        assert server.url in lines
+        assert secret in lines
+    tomllib.loads(settings["codex"])
+    done = subprocess.run(["bash", "-c", settings["curl"] + " --silent --fail"], check=False, capture_output=True)
+    assert done.returncode == 0
+    assert server.usage()["users"][0]["user"] == "alice"
+    made = alice.fill_in("/keys?new=1", "/keys", **{"name": "reader", "scope-read": "on", "expires": ""}).text
+    assert "way-curl" not in made
 
 
 def test_sources_are_told_with_what_became_of_their_events(server: Server, alice: Visitor) -> None:
@@ -86,7 +104,7 @@ def test_unrated_models_are_one_click_from_a_rate(server: Server, alice: Visitor
     assert 'value="none"' in wrong.text
     done = alice.fill_in(asked, "/intake", value="output_tokens", per_credit="1,000,000")
     assert done.headers["location"] == "/intake?done=rated"
-    assert said(alice.open("/intake?done=rated")) == ["The rate counts for what comes from now on."]
+    assert said(alice.open("/intake?done=rated"))[0] == "The rate counts for what comes from now on."
     server.send(sent("2", model="gpt-5*", output_tokens=3_000_000), sent("3", model="gpt-5-mini", output_tokens=1))
     assert server.usage()["total"]["credits"] == "3.000000"
     assert "Unrated 2" in text_of(alice)

@@ -126,6 +126,12 @@ def redirect(path: str, *cookies: Cookie) -> Response[bytes]:
     return Response(b"", status_code=303, media_type=MediaType.TEXT, headers=headers, cookies=list(cookies))
 
 
+def address_of(request: Ask) -> str:
+    """Where programs reach this server, as far as we know: as people do."""
+    app: App = request.app.state.app
+    return app.settings.public_url or str(request.base_url).rstrip("/")
+
+
 def address(path: str, fragment: str = "", **values: str) -> str:
     """A path with a query of what is not empty."""
     query = urlencode({name: value for name, value in values.items() if value})

@@ -12,9 +12,9 @@ from tallyboard.people.members import Member
 from tallyboard.rates import card
 from tallyboard.rates.card import CardError
 from tallyboard.usage import arrived
-from tallyboard.web.pages import figures, render
+from tallyboard.web.pages import connect, figures, render
 from tallyboard.web.pages import intake as sight
-from tallyboard.web.pages.frame import Ask, Form, administrator, check_form, field, layout, page, redirect
+from tallyboard.web.pages.frame import Ask, Form, address_of, administrator, check_form, field, layout, page, redirect
 from tallyboard.web.pages.intake import PATH, Wish
 from tallyboard.web.threads import in_thread
 
@@ -78,6 +78,6 @@ def _show(request: Ask, member: Member, now_us: int, *, wish: Wish | None = None
         **layout(request, member, account.name, PATH),
         **sight.context(found, names, days.zone(account.timezone), now_us, wish=wish, done=done),
         zone_name=account.timezone,
-        address=app.settings.public_url or str(request.base_url).rstrip("/"),
+        ways=connect.ways(address_of(request)),
     )
     return page(content, status=status)

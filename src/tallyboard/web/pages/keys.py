@@ -38,6 +38,7 @@ class Once(Struct, frozen=True):
 
     secret: str
     name: str
+    scopes: frozenset[Scope]
     until: str | None = None
 
 

@@ -12,15 +12,16 @@ from tallyboard.errors import Invalid, NotFound
 from tallyboard.people import accounts, keys
 from tallyboard.people.keys import ApiKey, Scope
 from tallyboard.people.members import Member
+from tallyboard.web.pages import connect, render
 from tallyboard.web.pages import keys as sight
-from tallyboard.web.pages import render
-from tallyboard.web.pages.frame import Ask, administrator, check_form, layout, page, redirect
+from tallyboard.web.pages.frame import Ask, address_of, administrator, check_form, layout, page, redirect
 from tallyboard.web.pages.keys import PATH, Draft, Once, Question
 from tallyboard.web.threads import in_thread
 
 Fields = Annotated[dict[str, Any], Body(media_type=RequestEncodingType.URL_ENCODED)]
 TYPED_CHARACTERS_MAX = 1_000
 _NUMBER_DIGITS_MAX = 6
+_SENDING = {Scope.INGEST, Scope.ADMIN}
 
 
 @get(PATH, include_in_schema=False)
@@ -64,7 +65,7 @@ def post_key(request: Ask, data: Fields) -> Response[bytes]:
         place = "user" if "user key" in str(error) else "name"
         problems = {place: f"{str(error)[:1].upper()}{str(error)[1:]}."}
         return _show(request, member, now_us, draft=_draft(fields, problems), status=400)
-    return _show(request, member, now_us, once=Once(secret, key.name))
+    return _show(request, member, now_us, once=Once(secret, key.name, key.scopes))
 
 
 @post(f"{PATH}/{{key_id:str}}/rotate", sync_to_thread=True, include_in_schema=False, status_code=200)
@@ -86,7 +87,7 @@ def post_rotation(request: Ask, key_id: str, data: Fields) -> Response[bytes]:
         old = keys.of(session, member.account_id, key_id)
         zone = days.zone(accounts.of(session, member.account_id).timezone)
     until = sight.moment(old.expires_us, zone) if hours and old and old.expires_us else "now"
-    return _show(request, member, now_us, once=Once(secret, key.name, until))
+    return _show(request, member, now_us, once=Once(secret, key.name, key.scopes, until))
 
 
 @post(f"{PATH}/{{key_id:str}}/revoke", sync_to_thread=True, include_in_schema=False, status_code=303)
@@ -136,6 +137,7 @@ def _show(
             done=asked.get("done", ""),
         ),
         zone_name=account.timezone,
+        ways=connect.ways(address_of(request), once.secret) if once and not once.scopes.isdisjoint(_SENDING) else (),
     )
     return page(content, status=status)
 
