@@ -19,7 +19,7 @@ from tallyboard.ledger.copying import TABLES, Copied, copy
 from tallyboard.ledger.migrate import migrate, migrations, version_of
 from tallyboard.ledger.sqlite import SqliteEngine
 from tallyboard.ledger.writer import Writer
-from tallyboard.people import accounts, directory, keys, members, persons, throttle
+from tallyboard.people import accounts, directory, keys, members, persons, scim, throttle
 from tallyboard.people.directory import User
 from tallyboard.people.keys import Scope
 from tallyboard.people.members import Role
@@ -116,6 +116,8 @@ def people(session: Session) -> None:
         assert members.sign_in(session, members.invite(session, alice, NOW_US), NOW_US, "Firefox on Linux")
         members.keep_password(session, alice, "$argon2id$")
         persons.part(session, members.add(session, account_id, f"parted@{account_id}.example", Role.MEMBER, "test", NOW_US), "$argon2id$")
+        scim.create(session, account_id, scim.User(user_name="eve@scim.example", external_id="e1"), "test", NOW_US)
+        scim.create(session, account_id, scim.User(user_name="nobody's email"), "test", NOW_US)
         throttle.take(session, (throttle.of_email(alice.email), throttle.of_address("::1")), NOW_US)
         accounts.set_card(session, account_id, accounts.card_of(session, account_id)[1] + "# ✓\n", "test", NOW_US)
 

@@ -4,12 +4,13 @@ import json
 import os
 import subprocess
 from collections.abc import Iterator
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 import httpx
 import pytest
 
-from tallyboard.people.members import Role
+from tallyboard.people.members import FIRST_EMAIL, Role
 from tests import engines
 from tests.conftest import Server, event, refusal, tallyboard
 from tests.environments import python_of
@@ -29,6 +30,12 @@ class Provider:
         self.server = server
         self.client = httpx.Client(base_url=f"{server.url}/scim/v2", headers={"Authorization": f"Bearer {key}"}, timeout=60)
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.client.close()
+
     def ask(self, method: str, path: str, body: object = None, **headers: str) -> httpx.Response:
         content = None if body is None else json.dumps(body)
         answer = self.client.request(method, path, content=content, headers={"Content-Type": "application/scim+json", **headers})
@@ -40,8 +47,8 @@ class Provider:
                 assert said["detail"]
         return answer
 
-    def add(self, name: str = BOB, **more: object) -> dict[str, Any]:
-        answer = self.ask("POST", "/Users", {"schemas": [USER], "userName": name, **more})
+    def add(self, user_name: str = BOB, /, **more: object) -> dict[str, Any]:
+        answer = self.ask("POST", "/Users", {"schemas": [USER], "userName": user_name, **more})
         assert answer.status_code == 201, answer.text
         return dict(answer.json())
 
@@ -53,14 +60,21 @@ class Provider:
 def provider(server: Server) -> Iterator[Provider]:
     """Beside Alice, the administrator who has signed in."""
     person(server, ALICE)
-    made = Provider(server, server.keys["scim"])
-    yield made
-    made.client.close()
+    with Provider(server, server.keys["scim"]) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def anybody(shared_server: Server) -> Iterator[Provider]:
+    """One user, Bob, whom no test changes."""
+    with Provider(shared_server, shared_server.keys["scim"]) as made:
+        made.add()
+        yield made
 
 
 def states(server: Server) -> dict[str, tuple[str, str]]:
     listed = json.loads(tallyboard("member", "list", "--json", data=server.folder).stdout)
-    return {each["email"]: (each["role"], each["state"]) for each in listed}
+    return {each["email"]: (each["role"], each["state"]) for each in listed if each["email"] != FIRST_EMAIL}
 
 
 def directory(server: Server) -> dict[str, tuple[str | None, str | None]]:
@@ -246,7 +260,7 @@ DEEP = "(" * 400 + 'userName eq "x"' + ")" * 400
     ("query", "status", "keyword"),
     [
         ({"filter": DEEP}, 200, None),
-        ({"filter": " or ".join(['userName eq "x"'] * 60)}, 200, None),
+        ({"filter": " or ".join(['userName eq "x"'] * 40)}, 200, None),
         ({"filter": "not (" * 150 + 'userName eq "x"' + ")" * 150}, 400, "invalidFilter"),
         ({"filter": "(" * 5000}, 400, "invalidFilter"),
         ({"filter": "userName eq"}, 400, "invalidFilter"),
@@ -261,9 +275,9 @@ DEEP = "(" * 400 + 'userName eq "x"' + ")" * 400
     ids=lambda value: str(value)[:40],
 )
 def test_questions_that_make_no_sense_are_answered_clearly(
-    provider: Provider, query: dict[str, str], status: int, keyword: str | None
+    anybody: Provider, query: dict[str, str], status: int, keyword: str | None
 ) -> None:
-    answer = provider.ask("GET", f"/Users?{httpx.QueryParams(query)}")
+    answer = anybody.ask("GET", f"/Users?{httpx.QueryParams(query)}")
     assert (answer.status_code, answer.json().get("scimType")) == (status, keyword), answer.text
 
 
@@ -273,7 +287,6 @@ def test_questions_that_make_no_sense_are_answered_clearly(
         ("POST", "not an object", 400, "invalidSyntax"),
         ("POST", [], 400, "invalidSyntax"),
         ("POST", {"schemas": [USER]}, 400, "invalidValue"),
-        ("POST", {"userName": "x"}, 400, "invalidValue"),
         ("POST", {"schemas": [USER], "userName": ""}, 400, "invalidValue"),
         ("POST", {"schemas": [USER], "userName": 7}, 400, "invalidValue"),
         ("POST", {"schemas": [USER], "userName": "x" * 257}, 400, "invalidValue"),
@@ -291,11 +304,11 @@ def test_questions_that_make_no_sense_are_answered_clearly(
     ],
     ids=lambda value: str(value)[:60],
 )
-def test_bodies_that_make_no_sense_change_nothing(provider: Provider, method: str, body: object, status: int, keyword: str) -> None:
-    made = provider.add()
-    answer = provider.ask(method, "/Users" if method == "POST" else f"/Users/{made['id']}", body)
+def test_bodies_that_make_no_sense_change_nothing(anybody: Provider, method: str, body: object, status: int, keyword: str) -> None:
+    (bob,) = anybody.ask("GET", "/Users").json()["Resources"]
+    answer = anybody.ask(method, "/Users" if method == "POST" else f"/Users/{bob['id']}", body)
     assert (answer.status_code, answer.json().get("scimType")) == (status, keyword), answer.text
-    assert provider.ask("GET", "/Users").json()["Resources"] == [made]
+    assert anybody.ask("GET", "/Users").json()["Resources"] == [bob]
 
 
 def test_large_deep_and_foreign_bodies_are_refused(provider: Provider) -> None:
@@ -317,15 +330,18 @@ def test_large_deep_and_foreign_bodies_are_refused(provider: Provider) -> None:
     )
 
 
-def test_who_may_provision(provider: Provider) -> None:
+def test_who_may_provision(anybody: Provider) -> None:
+    server = anybody.server
     for scope in ("ingest", "check", "read", "adjust"):
-        answer = Provider(provider.server, provider.server.keys[scope]).ask("GET", "/Users")
-        assert answer.status_code == 403
-    assert Provider(provider.server, provider.server.keys["admin"]).ask("GET", "/Users").status_code == 200
-    for path in ("/Users", "/ServiceProviderConfig", "/Schemas", "/ResourceTypes", "/nowhere"):
-        answer = Provider(provider.server, "tb_unknown").ask("GET", path)
-        assert (answer.status_code, answer.headers["www-authenticate"].split()[0]) == (401, "Bearer")
-    assert provider.server.request("GET", "/api/v1/usage", "scim").status_code == 403
+        with Provider(server, server.keys[scope]) as other:
+            assert other.ask("GET", "/Users").status_code == 403
+    with Provider(server, server.keys["admin"]) as administrator:
+        assert administrator.ask("GET", "/Users").status_code == 200
+    with Provider(server, "tb_unknown") as stranger:
+        for path in ("/Users", "/ServiceProviderConfig", "/Schemas", "/ResourceTypes", "/nowhere"):
+            answer = stranger.ask("GET", path)
+            assert (answer.status_code, answer.headers["www-authenticate"].split()[0]) == (401, "Bearer")
+    assert server.request("GET", "/api/v1/usage", "scim").status_code == 403
 
 
 def test_another_account_sees_and_changes_nothing(provider: Provider) -> None:
@@ -333,15 +349,14 @@ def test_another_account_sees_and_changes_nothing(provider: Provider) -> None:
     folder = provider.server.folder
     tallyboard("account", "create", "--name", "Southwind", data=folder)
     key = tallyboard("key", "create", "--name", "s", "--scopes", "scim", "--account", "2", "--json", data=folder)
-    other = Provider(provider.server, json.loads(key.stdout)["key"])
     path, body = f"/Users/{made['id']}", {"schemas": [USER], "userName": "x"}
-    assert other.ask("GET", "/Users").json()["totalResults"] == 0
-    for method in ("GET", "PUT", "DELETE"):
-        assert other.ask(method, path, body if method == "PUT" else None).status_code == 404
-    assert other.patch(made["id"], {"op": "replace", "path": "active", "value": False}).status_code == 404
-    assert other.add()["userName"] == BOB, "the same name in another account is another user"
+    with Provider(provider.server, json.loads(key.stdout)["key"]) as other:
+        assert other.ask("GET", "/Users").json()["totalResults"] == 0
+        for method in ("GET", "PUT", "DELETE"):
+            assert other.ask(method, path, body if method == "PUT" else None).status_code == 404
+        assert other.patch(made["id"], {"op": "replace", "path": "active", "value": False}).status_code == 404
+        assert other.add()["userName"] == BOB, "the same name in another account is another user"
     assert provider.ask("GET", path).json() == made
-    other.client.close()
 
 
 def test_everything_is_in_the_audit_log_under_the_key(provider: Provider) -> None:

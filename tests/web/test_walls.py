@@ -189,6 +189,18 @@ def manage_members(side: Side, _user: str, number: int) -> None:
     side.fill_in("/members", "/members/deactivate", member=str(number))
 
 
+def provision(side: Side, user: str, number: int) -> None:
+    """The same userName and externalId in both."""
+    schema = ["urn:ietf:params:scim:schemas:core:2.0:User"]
+    one = {"schemas": schema, "userName": f"scim-{number}", "externalId": f"x{number}", "displayName": f"{side.mark} {user}"}
+    email = {"emails": [{"value": f"scim-{number}@{side.mark}.example"}]}
+    made = side.ask("POST", "/scim/v2/Users", json={**one, **email}).json()
+    side.ask("GET", "/scim/v2/Users", params={"filter": f'userName eq "scim-{number}"'})
+    side.ask("GET", "/scim/v2/Users", params={"filter": f'displayName co "{side.other_mark[:4]}"'})
+    if "id" in made and number % 2:
+        side.ask("DELETE", f"/scim/v2/Users/{made['id']}")
+
+
 def make_key(side: Side, _user: str, number: int) -> None:
     side.fill_in("/keys", "/keys", **{"name": f"{side.mark} {number}", "scope-read": "on", "user": "", "expires": ""})
 
@@ -215,6 +227,7 @@ ACTIONS: list[Callable[[Side, str, int], None]] = [
     change_own_limit,
     read_pages,
     manage_members,
+    provision,
     make_key,
     listen,
 ]
