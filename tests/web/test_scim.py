@@ -210,6 +210,17 @@ def test_putting_replaces_everything_and_renames_the_member(provider: Provider) 
     assert (taken.status_code, taken.json()["scimType"]) == (409, "uniqueness")
 
 
+def test_what_is_said_again_changes_nothing(provider: Provider) -> None:
+    made = provider.add(displayName="Bob", emails=[{"value": BOB, "primary": True}])
+    for answer in (
+        provider.ask("PUT", f"/Users/{made['id']}", made),
+        provider.patch(made["id"], {"op": "replace", "path": "displayName", "value": "Bob"}),
+    ):
+        assert (answer.status_code, answer.json()) == (200, made)
+    lines = tallyboard("audit", "export", data=provider.server.folder).stdout
+    assert "scim.user_changed" not in lines
+
+
 def test_a_version_guards_against_overwriting(provider: Provider) -> None:
     made = provider.add()
     path, body = f"/Users/{made['id']}", {"schemas": [USER], "userName": BOB, "displayName": "B"}

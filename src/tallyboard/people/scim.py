@@ -24,6 +24,7 @@ from tallyboard.people.members import Member, Role
 PAGE_USERS_MAX = 200
 SEARCHED_MAX = 10_000
 DOCUMENT_CHARACTERS_MAX = 65_536
+_PLACE_MAX = 1 << 31
 POLICY = ScimPolicy(
     unknown=ScimPolicy.Unknown.ignore,
     remove_value_as_filter=ScimPolicy.RemoveValue.apply,
@@ -90,12 +91,18 @@ def create(session: Session, account_id: int, wanted: User, actor: str, now_us: 
 def change(
     session: Session, account_id: int, scim_id: str, edit: Callable[[User], User], actor: str, now_us: int, if_match: str = ""
 ) -> User:
-    """Let `edit` make of the user what it is to be. NotFound; Stale where it is no longer the version of `if_match`."""
+    """Let `edit` make of the user what it is to be. NotFound; Stale where it is no longer the version of `if_match`.
+
+    Providers say the same again and again: that is applied, and otherwise leaves no trace.
+    """
     lock(session, account_id)
     before = of(session, account_id, scim_id)
     check_version(before, if_match)
+    said = _document(before)
     wanted = edit(before)
     kept = _apply(session, account_id, _kept(session, account_id, scim_id), wanted, actor, now_us)
+    if kept.document == said:
+        return of(session, account_id, scim_id)
     session.run(
         """
         UPDATE scim_user SET user_name = :user_name, external_id = :external_id, member_id = :member_id, user_key = :user_key,
@@ -129,7 +136,7 @@ def of(session: Session, account_id: int, scim_id: str) -> User:
 
 def find(session: Session, account_id: int, asked: SearchRequest[User]) -> tuple[int, list[User]]:
     """How many users match, and one page of them. Invalid where more than SEARCHED_MAX would have to be looked through."""
-    first = min((asked.start_index or 1) - 1, SEARCHED_MAX * SEARCHED_MAX)
+    first = min((asked.start_index or 1) - 1, _PLACE_MAX)
     count = PAGE_USERS_MAX if asked.count is None else min(asked.count, PAGE_USERS_MAX)
     column, value = _looked_up(str(asked.filter)) if asked.filter else ("", "")
     if column == "user_name":
@@ -213,7 +220,7 @@ def _columns(kept: Kept, wanted: User) -> dict[str, str | int | None]:
 
 def _apply(session: Session, account_id: int, kept: Kept, wanted: User, actor: str, now_us: int) -> Kept:
     """Make the member and the user of the directory what the provider wants; what is to be kept of it."""
-    document = wanted.model_dump_json(scim_ctx=Context.DEFAULT, exclude={"id", "meta"})
+    document = _document(wanted)
     if len(document) > DOCUMENT_CHARACTERS_MAX:
         raise Invalid(f"a user has at most {DOCUMENT_CHARACTERS_MAX:,} characters in all")
     _check_name(session, account_id, kept.scim_id, wanted)
@@ -230,6 +237,10 @@ def _apply(session: Session, account_id: int, kept: Kept, wanted: User, actor: s
         now_us,
         kept.version,
     )
+
+
+def _document(user: User) -> str:
+    return user.model_dump_json(scim_ctx=Context.DEFAULT, exclude={"id", "meta"})
 
 
 def _check_name(session: Session, account_id: int, scim_id: str, wanted: User) -> None:

@@ -13,7 +13,7 @@ from litestar.types import ASGIApp, HTTPScope, Receive, Scope, Send
 from msgspec import Struct
 
 from tallyboard.app import App
-from tallyboard.web import body, metrics, problems, raw
+from tallyboard.web import body, problems, raw
 
 if TYPE_CHECKING:
     from tallyboard.web.scim_answers import Answer
@@ -49,15 +49,24 @@ def with_scim(app: App, framework: ASGIApp) -> ASGIApp:
 
 
 async def _answer(app: App, scope: HTTPScope, receive: Receive) -> "Answer":
-    from tallyboard.web import scim_answers  # noqa: PLC0415  See above.
-
+    """In a thread, also because of what is loaded there."""
     try:
         ask = await _read(app, scope, receive)
-        return await asyncio.to_thread(scim_answers.answer, app, ask)
     except Exception as error:  # noqa: BLE001  The framework's net is not in front of us.
-        problem = problems.of(error)
-        metrics.log_trouble(error, problem.status)
-        return scim_answers.refusal(problem.status, problem.detail, "", problem.headers)
+        return await asyncio.to_thread(_refuse, error)
+    return await asyncio.to_thread(_work, app, ask)
+
+
+def _work(app: App, ask: Ask) -> "Answer":
+    from tallyboard.web import scim_answers  # noqa: PLC0415  See above.
+
+    return scim_answers.answer(app, ask)
+
+
+def _refuse(error: Exception) -> "Answer":
+    from tallyboard.web import scim_answers  # noqa: PLC0415  Likewise.
+
+    return scim_answers.of_error(error)
 
 
 async def _read(app: App, scope: HTTPScope, receive: Receive) -> Ask:

@@ -66,10 +66,15 @@ def answer(app: App, ask: Ask) -> Answer:
     except ValidationError as error:
         return _refused(Error.from_validation_errors(error)[0])
     except Exception as error:  # noqa: BLE001  The framework's net is not in front of us.
-        problem = problems.of(error)
-        metrics.log_trouble(error, problem.status)
-        keyword = next((word for kind, word in _KEYWORDS.items() if isinstance(error, kind)), "")
-        return refusal(problem.status, problem.detail, keyword, problem.headers)
+        return of_error(error)
+
+
+def of_error(error: Exception) -> Answer:
+    """The refusal that an error comes to."""
+    problem = problems.of(error)
+    metrics.log_trouble(error, problem.status)
+    keyword = next((word for kind, word in _KEYWORDS.items() if isinstance(error, kind)), "")
+    return refusal(problem.status, problem.detail, keyword, problem.headers)
 
 
 def refusal(status: int, detail: str, keyword: str = "", headers: Mapping[str, str] | None = None) -> Answer:
