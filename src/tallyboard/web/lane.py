@@ -1,4 +1,4 @@
-"""The hot doors as plain ASGI functions in front of the framework: events here, limits in limits.py.
+"""The hot doors as plain ASGI functions in front of the framework: events here, limits and otlp beside.
 
 Small requests are worked off on the event loop; large ones in another process, so that nobody else waits.
 """
@@ -20,7 +20,7 @@ from tallyboard.intake.event import Refusal
 from tallyboard.intake.worker import Question
 from tallyboard.ledger.contract import Batch, Outcome
 from tallyboard.people.keys import Scope as KeyScope
-from tallyboard.web import body, limits, metrics, problems, raw
+from tallyboard.web import body, limits, metrics, otlp, problems, raw
 from tallyboard.web.problems import Problem
 from tallyboard.web.security import caller, off_loop
 
@@ -38,6 +38,9 @@ def with_lane(app: App, framework: ASGIApp) -> ASGIApp:
                 return
             if limits.is_for(scope):
                 await limits.answer(app, scope, receive, send)
+                return
+            if scope["path"] in otlp.PATHS:
+                await otlp.answer(app, scope, receive, send)
                 return
             if scope["path"] == EVENTS_PATH and scope["method"] == "POST":
                 await _post_events(app, scope, receive, send)

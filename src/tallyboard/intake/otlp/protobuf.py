@@ -1,0 +1,228 @@
+"""OTLP as protobuf: frames are taken apart by the protobuf package, attributes only where they are read.
+
+The messages are described here by the few fields that are read, with everything below a record as bytes. So what an
+application sends besides costs next to nothing, and nothing is nested: there is no depth to exhaust.
+Source: opentelemetry-proto 1.9, trace.proto, logs.proto, common.proto.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from google.protobuf.descriptor_pb2 import DescriptorProto, FieldDescriptorProto, FileDescriptorProto
+from google.protobuf.descriptor_pool import DescriptorPool
+from google.protobuf.message import DecodeError
+from google.protobuf.message_factory import GetMessageClass
+
+from tallyboard.intake.cloudevents import BadBody
+from tallyboard.intake.event import Reason, Refused
+from tallyboard.intake.otlp.records import (
+    ATTRIBUTES_MAX,
+    BODY_NAME_CHARACTERS_MAX,
+    READ,
+    VALUE_CHARACTERS_MAX,
+    Attributes,
+    LogRecord,
+    Source,
+    Span,
+    Value,
+    check_records,
+    name_of,
+    span_id,
+)
+
+_UNCOUNTED_BYTES = 1 << 20
+_FIELDS_MAX = 100_000
+_NAMES = {name.encode(): name for name in READ}
+_FIRST, _SECOND, _INTEGER = b"\x0a\x12\x18"
+"""Tags of fields 1 and 2 where they are bytes, and of field 3 where it is an integer."""
+_LONG = 0x80
+"""From here on a length or an integer takes a second byte."""
+_F = FieldDescriptorProto
+
+_MESSAGES = {
+    # A request, a resource's part of it, a scope's part of that, a resource and a scope: all of them are lists in field 1 and 2.
+    "Level": {"first": (1, "bytes*"), "second": (2, "bytes*")},
+    "Span": {"trace": (1, "bytes"), "span": (2, "bytes"), "end_ns": (8, "fixed64"), "attributes": (9, "bytes*")},
+    "LogRecord": {
+        "at_ns": (1, "fixed64"),
+        "body": (5, "bytes"),
+        "attributes": (6, "bytes*"),
+        "trace": (9, "bytes"),
+        "span": (10, "bytes"),
+        "observed_ns": (11, "fixed64"),
+        "name": (12, "bytes"),
+    },
+    "KeyValue": {"key": (1, "bytes"), "value": (2, "bytes")},
+    "AnyValue": {"text": (1, "bytes"), "integer": (3, "int64"), "number": (4, "double")},
+}
+_TYPES = {"bytes": _F.TYPE_BYTES, "fixed64": _F.TYPE_FIXED64, "int64": _F.TYPE_INT64, "double": _F.TYPE_DOUBLE}
+
+
+def _described() -> dict[str, Any]:
+    """The classes of the messages above."""
+    file = FileDescriptorProto(name="tallyboard/otlp.proto", package="tallyboard.otlp", syntax="proto2")
+    for name, fields in _MESSAGES.items():
+        message: DescriptorProto = file.message_type.add(name=name)
+        for field, (number, kind) in fields.items():
+            label = _F.LABEL_REPEATED if kind.endswith("*") else _F.LABEL_OPTIONAL
+            message.field.add(name=field, number=number, type=_TYPES[kind.rstrip("*")], label=label)
+    pool = DescriptorPool()
+    pool.AddSerializedFile(file.SerializeToString())
+    return {name: GetMessageClass(pool.FindMessageTypeByName(f"tallyboard.otlp.{name}")) for name in _MESSAGES}
+
+
+_class = _described()
+_level = _class["Level"].FromString
+_span = _class["Span"].FromString
+_log_record = _class["LogRecord"].FromString
+_key_value = _class["KeyValue"].FromString
+_any_value = _class["AnyValue"].FromString
+
+
+def spans(body: bytes) -> list[Span | Refused]:
+    """The spans of an ExportTraceServiceRequest; BadBody where it is none."""
+    return _each(body, _read_span)
+
+
+def log_records(body: bytes) -> list[LogRecord | Refused]:
+    """The records of an ExportLogsServiceRequest; BadBody where it is none."""
+    return _each(body, _read_log_record)
+
+
+def _each(body: bytes, read: Any) -> list[Any]:
+    found: list[Any] = []
+    try:
+        for source, records in scopes(body):
+            check_records(len(found) + len(records))
+            for record in records:
+                try:
+                    found.append(read(source, record))
+                except Refused as refused:
+                    found.append(refused)
+    except DecodeError:
+        raise BadBody(400, "the body is not the protobuf message that this path takes, or it ends too early") from None
+    return found
+
+
+def scopes(body: bytes) -> Iterator[tuple[Source, list[bytes]]]:
+    """Every scope's records, undecoded, with who sends them."""
+    for part in level(body).first:
+        of_resource = level(part)
+        try:
+            resource = attributes(level(b"".join(of_resource.first)).first)
+        except Refused as refused:
+            raise BadBody(413, f"of a resource, {refused.detail}") from None
+        for scope in of_resource.second:
+            of_scope = level(scope)
+            names = level(b"".join(of_scope.first)).first
+            yield Source(resource, text(names[-1]) if names else ""), of_scope.second
+
+
+def level(message: bytes) -> Any:
+    """A message as two lists. One of millions of empty parts would take many times its size in memory: it is counted first."""
+    if len(message) > _UNCOUNTED_BYTES:
+        _count_fields(message)
+    return _level(message)
+
+
+def attributes(pairs: Sequence[bytes]) -> Attributes:
+    """Those attributes that are read."""
+    if len(pairs) > ATTRIBUTES_MAX:
+        raise Refused(Reason.EVENT_TOO_LARGE, f"there are more than {ATTRIBUTES_MAX:,} attributes")
+    found: dict[str, Value] = {}
+    for pair in pairs:
+        name = _name(pair)
+        if name is not None:
+            value = _value(_encoded_value(pair))
+            if value is not None:
+                found[name] = value
+    return found
+
+
+def _name(pair: bytes) -> str | None:
+    """The name of a pair, None where it is not read. Every client writes the key first, and shorter than 128 bytes."""
+    if len(pair) > 2 and pair[0] == _FIRST and pair[1] < _LONG:
+        return _NAMES.get(pair[2 : 2 + pair[1]])
+    return _NAMES.get(_key_value(pair).key)
+
+
+def _encoded_value(pair: bytes) -> bytes:
+    """The value of a pair, undecoded; most are short, and behind the key."""
+    at = 2 + pair[1]
+    if pair[0] == _FIRST and len(pair) > at + 1 and pair[at] == _SECOND and pair[at + 1] == len(pair) - at - 2 < _LONG:
+        return pair[at + 2 :]
+    return bytes(_key_value(pair).value)
+
+
+def text(encoded: bytes) -> str:
+    """A short text; an empty one where it is too long or not UTF-8."""
+    if len(encoded) > 4 * VALUE_CHARACTERS_MAX:
+        return ""
+    try:
+        found = encoded.decode()
+    except UnicodeDecodeError:
+        return ""
+    return found if len(found) <= VALUE_CHARACTERS_MAX else ""
+
+
+def _value(encoded: bytes) -> Value | None:
+    """A text or a number; None for anything else."""
+    if len(encoded) > 1:
+        if encoded[0] == _FIRST and encoded[1] == len(encoded) - 2 < _LONG:
+            return text(encoded[2:])
+        if encoded[0] == _INTEGER and len(encoded) == 2 and encoded[1] < _LONG:
+            return encoded[1]
+    read = _any_value(encoded)
+    if read.HasField("text"):
+        return text(read.text)
+    if read.HasField("integer"):
+        return int(read.integer)
+    return float(read.number) if read.HasField("number") else None
+
+
+def _read_span(source: Source, message: bytes) -> Span:
+    if len(message) > _UNCOUNTED_BYTES:
+        _count_fields(message)
+    read = _span(message)
+    return Span(source, span_id(read.trace.hex(), read.span.hex()), read.end_ns, attributes(read.attributes))
+
+
+def _read_log_record(source: Source, message: bytes) -> LogRecord:
+    if len(message) > _UNCOUNTED_BYTES:
+        _count_fields(message)
+    read = _log_record(message)
+    found = attributes(read.attributes)
+    body = _value(read.body) if 2 < len(read.body) < BODY_NAME_CHARACTERS_MAX else ""
+    name = name_of(found, text(read.name), body if isinstance(body, str) else "")
+    return LogRecord(source, span_id(read.trace.hex(), read.span.hex()), name, read.at_ns, read.observed_ns, found)
+
+
+def _count_fields(message: bytes) -> None:
+    """BadBody where a large message has more fields than any honest one."""
+    at, count, end = 0, 0, len(message)
+    while at < end:
+        count += 1
+        if count > _FIELDS_MAX:
+            raise BadBody(413, "the message has more parts than a request may hold")
+        tag, at = _varint(message, at)
+        kind = tag & 7
+        if kind == 2:
+            size, at = _varint(message, at)
+            at += size
+        elif kind == 0:
+            _, at = _varint(message, at)
+        elif kind in {1, 5}:
+            at += 8 if kind == 1 else 4
+        else:
+            raise DecodeError
+
+
+def _varint(message: bytes, at: int) -> tuple[int, int]:
+    number = shift = 0
+    for byte in message[at : at + 10]:
+        at += 1
+        number |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return number, at
+        shift += 7
+    raise DecodeError
