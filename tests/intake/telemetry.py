@@ -25,8 +25,8 @@ def price_tokens(server: Server) -> None:
     tallyboard("rates", "set", TOKENS_CARD, data=server.folder)
 
 
-def replay(server: Server, name: str, number: int, key: str | None = None) -> httpx.Response:
-    """Send a recorded request as it was sent, but for its key and the names of the recording's host."""
+def replay(server: Server, name: str, number: int, key: str | None = None, count: str = "") -> httpx.Response:
+    """Send a recorded request as it was sent, but for its key and the recording's host; `count` is added to its resource."""
     found = next((RECORDED / name).glob(f"{number:03}_*.request.json"))
     request = json.loads(found.read_text())
     dropped = {"authorization", "host", "content-length", "connection", "accept-encoding", "transfer-encoding"}
@@ -34,9 +34,37 @@ def replay(server: Server, name: str, number: int, key: str | None = None) -> ht
     headers["Authorization"] = f"Bearer {key or server.keys['ingest']}"
     body = found.with_name(found.name.replace(".request.json", ".body"))
     content = body.read_bytes() if body.exists() else gzip.decompress(body.with_name(f"{body.name}.gz").read_bytes())
+    content = marked(content, count) if count else content
     chunked = any(name.lower() == "transfer-encoding" for name, _ in request["headers"])
     sent: Any = iter([content[:100], content[100:]]) if chunked else content
     return server.client.request(request["method"], server.url + request["path"], headers=headers, content=sent)
+
+
+def marked(body: bytes, count: str) -> bytes:
+    """A request of one resource whose `tallyboard.count` says which signal counts. Of a field said twice, protobuf joins both."""
+    if body.startswith(b"{"):
+        request = json.loads(body)
+        next(iter(request.values()))[0]["resource"]["attributes"] += pairs(tallyboard__count=count)
+        return json.dumps(request).encode()
+    size, shift, at = 0, 0, 1
+    while True:
+        size |= (body[at] & 0x7F) << shift
+        shift, at = shift + 7, at + 1
+        if body[at - 1] < 0x80:
+            break
+    assert body[0] == 0x0A
+    assert at + size == len(body)
+    added = framed(1, framed(1, framed(1, b"tallyboard.count") + framed(2, framed(1, count.encode()))))
+    return framed(1, body[at:] + added)
+
+
+def framed(field: int, content: bytes) -> bytes:
+    """A protobuf field that holds bytes."""
+    size, length = bytearray(), len(content)
+    while length > 0x7F:
+        size.append(length & 0x7F | 0x80)
+        length >>= 7
+    return bytes([field << 3 | 2, *size, length]) + content
 
 
 def post(server: Server, signal: str, content: Any, **headers: str) -> httpx.Response:
@@ -96,6 +124,26 @@ def logs(*records: Any, scope: str = "tests", **resource: Any) -> dict[str, Any]
     """A request with log records of one resource."""
     parts = [{"scope": {"name": scope}, "logRecords": list(records)}]
     return {"resourceLogs": [{"resource": {"attributes": pairs(**{"service__name": "app", **resource})}, "scopeLogs": parts}]}
+
+
+def counter(
+    name: str, value: int, at_s: float, attributes: list[dict[str, Any]], *, start_s: float = 0, temporality: int = 2
+) -> dict[str, Any]:
+    """A metric with one point; times are seconds from END_NS on."""
+    point = {
+        "startTimeUnixNano": str(END_NS + int(start_s * 10**9)),
+        "timeUnixNano": str(END_NS + int(at_s * 10**9)),
+        "asInt": str(value),
+        "attributes": attributes,
+    }
+    return {"name": name, "sum": {"dataPoints": [point], "aggregationTemporality": temporality, "isMonotonic": True}}
+
+
+def metrics(*found: Any, scope: str = "tests", **resource: Any) -> dict[str, Any]:
+    """A request with metrics of one resource that counts by its metrics."""
+    named = {"service__name": "app", "tallyboard__count": "metrics", **resource}
+    parts = [{"scope": {"name": scope}, "metrics": list(found)}]
+    return {"resourceMetrics": [{"resource": {"attributes": pairs(**named)}, "scopeMetrics": parts}]}
 
 
 def units_of(server: Server, user: str) -> int:

@@ -12,8 +12,11 @@ from litestar.types import HTTPScope, Receive, Send
 
 from tallyboard import clock
 from tallyboard.app import App, Caller
+from tallyboard.intake import counting
 from tallyboard.intake.accept import Accepted, accept
 from tallyboard.intake.cloudevents import BadBody
+from tallyboard.intake.counting import From
+from tallyboard.intake.event import Refusal
 from tallyboard.intake.otlp import request
 from tallyboard.intake.otlp.usage import Signal
 from tallyboard.intake.worker import Question
@@ -65,12 +68,28 @@ async def _take(app: App, signal: Signal, headers: Mapping[str, str], encoding: 
     who = await off_loop(app, lambda: caller(app, headers.get("authorization"), (KeyScope.INGEST,), now_us))
     content = await body.read(headers, receive)
     if signal is Signal.METRICS:
-        return request.success(signal, encoding)
-    accepted = await _accept(app, signal, headers, content, who, now_us)
-    metrics.refused(accepted.refused)
-    outcome = await asyncio.wrap_future(app.ledger.append(Batch(who.key.account_id, accepted.entries, now_us, f"key {who.key.id}")))
+        batch, refused = await _count(headers, content, who, now_us)
+    else:
+        accepted = await _accept(app, signal, headers, content, who, now_us)
+        batch, refused = Batch(who.key.account_id, accepted.entries, now_us, f"key {who.key.id}"), accepted.refused
+    metrics.refused(refused)
+    outcome = await asyncio.wrap_future(app.ledger.append(batch))
     metrics.taken(outcome)
-    return request.success(signal, encoding, len(accepted.refused), _message(signal, accepted))
+    return request.success(signal, encoding, len(refused), _message(signal, refused, outcome.unrated))
+
+
+async def _count(headers: Mapping[str, str], content: bytes, who: Caller, now_us: int) -> tuple[Batch, tuple[Refusal, ...]]:
+    origin = From(who.key.account_id, f"key {who.key.id}", who.sender, who.charger, now_us)
+    if len(content) <= INLINE_BYTES_MAX:
+        return _count_here(headers, content, origin)
+    return await asyncio.to_thread(_count_here, headers, content, origin)
+
+
+def _count_here(headers: Mapping[str, str], content: bytes, origin: From) -> tuple[Batch, tuple[Refusal, ...]]:
+    try:
+        return counting.batch(request.decode_metrics(headers, content), origin)
+    except BadBody as bad:
+        raise problems.with_status(bad.status, bad.detail) from None
 
 
 async def _accept(app: App, signal: Signal, headers: Mapping[str, str], content: bytes, who: Caller, now_us: int) -> Accepted:
@@ -92,14 +111,15 @@ def _accept_here(signal: Signal, headers: Mapping[str, str], content: bytes, who
     return accept(items, who.sender, who.charger, now_us)
 
 
-def _message(signal: Signal, accepted: Accepted) -> str:
+def _message(signal: Signal, refused: tuple[Refusal, ...], unrated: int) -> str:
     """What the sender should know: why something was refused, or that it is counted at nothing. Empty where all is well."""
-    unrated = sum(not entry.rated for entry in accepted.entries)
-    refused = accepted.refused
     if refused:
         return f"{_number(len(refused), signal)} refused, the first because: {refused[0].detail}"
     if unrated:
-        return f"{_number(unrated, signal)} kept as unrated: no tokens are stated (streams need stream_options.include_usage), or no meter of the rate card prices them"
+        return (
+            f"{_number(unrated, signal)} kept as unrated: no tokens are stated (streams need stream_options.include_usage), "
+            "or no meter of the rate card prices them"
+        )
     return ""
 
 

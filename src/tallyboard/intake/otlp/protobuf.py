@@ -2,11 +2,12 @@
 
 The messages are described here by the few fields that are read, with everything below a record as bytes. So what an
 application sends besides costs next to nothing, and nothing is nested: there is no depth to exhaust.
-Source: opentelemetry-proto 1.9, trace.proto, logs.proto, common.proto.
+Source: opentelemetry-proto 1.9, trace.proto, logs.proto, metrics.proto, common.proto.
 """
 
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, TypeVar
 
 from google.protobuf.descriptor_pb2 import DescriptorProto, FieldDescriptorProto, FileDescriptorProto
 from google.protobuf.descriptor_pool import DescriptorPool
@@ -15,6 +16,7 @@ from google.protobuf.message_factory import GetMessageClass
 
 from tallyboard.intake.cloudevents import BadBody
 from tallyboard.intake.event import Reason, Refused
+from tallyboard.intake.otlp.counters import CLASS_ATTRIBUTES, FAMILIES, Point, counts_metrics
 from tallyboard.intake.otlp.records import (
     ATTRIBUTES_MAX,
     BODY_NAME_CHARACTERS_MAX,
@@ -26,12 +28,14 @@ from tallyboard.intake.otlp.records import (
     Span,
     Value,
     check_records,
+    identity_of,
     name_of,
     span_id,
 )
 
 _UNCOUNTED_BYTES = 1 << 20
 _FIELDS_MAX = 100_000
+Told = TypeVar("Told", Span, LogRecord)
 _NAMES = {name.encode(): name for name in READ}
 _FIRST, _SECOND, _INTEGER = b"\x0a\x12\x18"
 """Tags of fields 1 and 2 where they are bytes, and of field 3 where it is an integer."""
@@ -52,10 +56,27 @@ _MESSAGES = {
         "observed_ns": (11, "fixed64"),
         "name": (12, "bytes"),
     },
+    "Metric": {"name": (1, "bytes"), "sum": (7, "bytes*"), "histogram": (9, "bytes*"), "exponential": (10, "bytes*")},
+    "Points": {"points": (1, "bytes*"), "temporality": (2, "int64"), "monotonic": (3, "int64")},
+    "Number": {
+        "start_ns": (2, "fixed64"),
+        "at_ns": (3, "fixed64"),
+        "number": (4, "double"),
+        "integer": (6, "sfixed64"),
+        "attributes": (7, "bytes*"),
+    },
+    "Histogram": {"start_ns": (2, "fixed64"), "at_ns": (3, "fixed64"), "number": (5, "double"), "attributes": (9, "bytes*")},
+    "Exponential": {"attributes": (1, "bytes*"), "start_ns": (2, "fixed64"), "at_ns": (3, "fixed64"), "number": (5, "double")},
     "KeyValue": {"key": (1, "bytes"), "value": (2, "bytes")},
     "AnyValue": {"text": (1, "bytes"), "integer": (3, "int64"), "number": (4, "double")},
 }
-_TYPES = {"bytes": _F.TYPE_BYTES, "fixed64": _F.TYPE_FIXED64, "int64": _F.TYPE_INT64, "double": _F.TYPE_DOUBLE}
+_TYPES = {
+    "bytes": _F.TYPE_BYTES,
+    "fixed64": _F.TYPE_FIXED64,
+    "sfixed64": _F.TYPE_SFIXED64,
+    "int64": _F.TYPE_INT64,
+    "double": _F.TYPE_DOUBLE,
+}
 
 
 def _described() -> dict[str, Any]:
@@ -75,6 +96,13 @@ _class = _described()
 _level = _class["Level"].FromString
 _span = _class["Span"].FromString
 _log_record = _class["LogRecord"].FromString
+_metric = _class["Metric"].FromString
+_points = _class["Points"].FromString
+_shapes = (
+    ("sum", _class["Number"].FromString),
+    ("histogram", _class["Histogram"].FromString),
+    ("exponential", _class["Exponential"].FromString),
+)
 _key_value = _class["KeyValue"].FromString
 _any_value = _class["AnyValue"].FromString
 
@@ -89,33 +117,52 @@ def log_records(body: bytes) -> list[LogRecord | Refused]:
     return _each(body, _read_log_record)
 
 
-def _each(body: bytes, read: Any) -> list[Any]:
-    found: list[Any] = []
-    try:
-        for source, records in scopes(body):
+def points(body: bytes) -> list[Point | Refused]:
+    """The points that count of an ExportMetricsServiceRequest; BadBody where it is none."""
+    found: list[Point | Refused] = []
+    with _whole():
+        for source, of_resource, metrics in _scopes(body):
+            if counts_metrics(source):
+                for encoded in metrics:
+                    found += _read_metric(source, of_resource, encoded)
+                    check_records(len(found))
+    return found
+
+
+def _each(body: bytes, read: Callable[[Source, bytes], Told]) -> list[Told | Refused]:
+    found: list[Told | Refused] = []
+    with _whole():
+        for source, _, records in _scopes(body):
             check_records(len(found) + len(records))
             for record in records:
                 try:
                     found.append(read(source, record))
                 except Refused as refused:
                     found.append(refused)
-    except DecodeError:
-        raise BadBody(400, "the body is not the protobuf message that this path takes, or it ends too early") from None
     return found
 
 
-def scopes(body: bytes) -> Iterator[tuple[Source, list[bytes]]]:
-    """Every scope's records, undecoded, with who sends them."""
+@contextmanager
+def _whole() -> Iterator[None]:
+    try:
+        yield
+    except DecodeError:
+        raise BadBody(400, "the body is not the protobuf message that this path takes, or it ends too early") from None
+
+
+def _scopes(body: bytes) -> Iterator[tuple[Source, list[bytes], list[bytes]]]:
+    """Every scope: who sends, all attributes of its resource, its records; attributes and records undecoded."""
     for part in level(body).first:
         of_resource = level(part)
+        pairs = level(b"".join(of_resource.first)).first
         try:
-            resource = attributes(level(b"".join(of_resource.first)).first)
+            resource = attributes(pairs)
         except Refused as refused:
             raise BadBody(413, f"of a resource, {refused.detail}") from None
         for scope in of_resource.second:
             of_scope = level(scope)
             names = level(b"".join(of_scope.first)).first
-            yield Source(resource, text(names[-1]) if names else ""), of_scope.second
+            yield Source(resource, text(names[-1]) if names else ""), pairs, of_scope.second
 
 
 def level(message: bytes) -> Any:
@@ -195,6 +242,31 @@ def _read_log_record(source: Source, message: bytes) -> LogRecord:
     body = _value(read.body) if 2 < len(read.body) < BODY_NAME_CHARACTERS_MAX else ""
     name = name_of(found, text(read.name), body if isinstance(body, str) else "")
     return LogRecord(source, span_id(read.trace.hex(), read.span.hex()), name, read.at_ns, read.observed_ns, found)
+
+
+def _read_metric(source: Source, of_resource: list[bytes], message: bytes) -> Iterator[Point | Refused]:
+    """The points of a metric that counts tokens. A counter that may fall says nothing of usage."""
+    metric = _metric(message)
+    name = text(metric.name)
+    if name not in FAMILIES:
+        return
+    for kind, read in _shapes:
+        data = _points(b"".join(getattr(metric, kind)))
+        check_records(len(data.points))
+        for encoded in data.points if kind != "sum" or data.monotonic else ():
+            try:
+                yield _read_point(source, of_resource, name, data.temporality, read(encoded))
+            except Refused as refused:
+                yield refused
+
+
+def _read_point(source: Source, of_resource: list[bytes], metric: str, temporality: int, point: Any) -> Point:
+    read = attributes(point.attributes)
+    others = [pair for pair in point.attributes if _name(pair) not in CLASS_ATTRIBUTES]
+    whole = hasattr(point, "integer") and point.HasField("integer")
+    value = point.integer if whole else point.number
+    identity = identity_of(source.scope, of_resource, others)
+    return Point(source, metric, identity, read, point.start_ns, point.at_ns, value, temporality)
 
 
 def _count_fields(message: bytes) -> None:

@@ -5,7 +5,8 @@ command lines cannot reach the ledger or the log. Source: opentelemetry-proto 1.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from hashlib import blake2b
 
 from msgspec import Struct
 
@@ -97,6 +98,17 @@ class LogRecord(Struct, frozen=True, gc=False):
 def span_id(trace: str, span: str) -> str:
     """The id of a span from its two parts in hex; empty where one is missing."""
     return f"{trace}:{span}" if trace.strip("0") and span.strip("0") else ""
+
+
+def identity_of(scope: str, resource: Iterable[bytes], pairs: Iterable[bytes]) -> bytes:
+    """16 bytes for a scope and two sets of attributes as they are encoded, in whatever order."""
+    found = blake2b(scope.encode(errors="surrogatepass"), digest_size=16)
+    for each in (resource, pairs):
+        for pair in sorted(each):
+            found.update(b"%d:" % len(pair))
+            found.update(pair)
+        found.update(b";")
+    return found.digest()
 
 
 def name_of(attributes: Attributes, event_name: str, body: str) -> str:

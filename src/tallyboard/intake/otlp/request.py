@@ -10,6 +10,7 @@ import orjson
 from tallyboard.intake.cloudevents import BadBody, CloudEvent
 from tallyboard.intake.event import Refused
 from tallyboard.intake.otlp import protobuf, typed_json
+from tallyboard.intake.otlp.counters import Group, groups
 from tallyboard.intake.otlp.usage import Signal, of_log_records, of_spans
 
 PROTOBUF = "application/x-protobuf"
@@ -38,6 +39,12 @@ def decode(signal: Signal, headers: Mapping[str, str], body: bytes) -> list[Clou
     if signal is Signal.TRACES:
         return list(of_spans(decoder.spans(body)))
     return list(of_log_records(decoder.log_records(body)))
+
+
+def decode_metrics(headers: Mapping[str, str], body: bytes) -> list[Group | Refused]:
+    """The usage of a request of metrics; BadBody where it is none."""
+    decoder = protobuf if media_type(headers) == PROTOBUF else typed_json
+    return list(groups(decoder.points(body)))
 
 
 def success(signal: Signal, encoding: str, rejected: int = 0, message: str = "") -> bytes:
