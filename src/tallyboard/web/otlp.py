@@ -22,7 +22,8 @@ from tallyboard.intake.otlp.usage import Signal
 from tallyboard.intake.worker import Question
 from tallyboard.ledger.contract import Batch
 from tallyboard.people.keys import Scope as KeyScope
-from tallyboard.web import body, metrics, problems, raw
+from tallyboard.web import body, metrics, problems, raw, refusals
+from tallyboard.web.problems import Problem
 from tallyboard.web.security import caller, off_loop
 
 PATHS = {f"/v1/{signal}": signal for signal in (Signal.TRACES, Signal.LOGS, Signal.METRICS)}
@@ -67,19 +68,25 @@ async def _take(app: App, signal: Signal, headers: Mapping[str, str], encoding: 
     now_us = clock.now_us()
     who = await off_loop(app, lambda: caller(app, headers.get("authorization"), (KeyScope.INGEST,), now_us))
     content = await body.read(headers, receive)
-    if signal is Signal.METRICS:
-        batch, refused = await _count(headers, content, who, now_us)
-    else:
-        accepted = await _accept(app, signal, headers, content, who, now_us)
-        batch, refused = Batch(who.key.account_id, accepted.entries, now_us, f"key {who.key.id}"), accepted.refused
-    metrics.refused(refused)
+    try:
+        batch, refused = await _understood(app, signal, headers, content, who, now_us)
+    except Problem as problem:
+        app.refused(who.key.account_id, who.actor, problem.name, 1, problem.detail)
+        raise
+    refusals.note(app, who, refused)
     outcome = await asyncio.wrap_future(app.ledger.append(batch))
     metrics.taken(outcome)
     return request.success(signal, encoding, len(refused), _message(signal, refused, outcome.unrated))
 
 
-async def _count(headers: Mapping[str, str], content: bytes, who: Caller, now_us: int) -> tuple[Batch, tuple[Refusal, ...]]:
-    origin = From(who.key.account_id, f"key {who.key.id}", who.sender, who.charger, now_us)
+async def _understood(
+    app: App, signal: Signal, headers: Mapping[str, str], content: bytes, who: Caller, now_us: int
+) -> tuple[Batch, tuple[Refusal, ...]]:
+    """What is to be kept, and what is refused."""
+    if signal is not Signal.METRICS:
+        accepted = await _accept(app, signal, headers, content, who, now_us)
+        return Batch(who.key.account_id, accepted.entries, now_us, who.actor), accepted.refused
+    origin = From(who.key.account_id, who.actor, who.sender, who.charger, now_us)
     if len(content) <= INLINE_BYTES_MAX:
         return _count_here(headers, content, origin)
     return await asyncio.to_thread(_count_here, headers, content, origin)

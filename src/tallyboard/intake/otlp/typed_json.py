@@ -271,7 +271,7 @@ def _value(found: _AnyValue) -> Value | None:
 def integer(found: int | str) -> int:
     """A 64-bit integer, which may have come as a text; Refused where it is none."""
     if isinstance(found, str) and not _INTEGER.fullmatch(found):
-        raise Refused(Reason.BAD_FIELD, f"{found[:40]!r} is not an integer")
+        raise Refused(Reason.BAD_FIELD, "a time or a number is not an integer")
     number = int(found)
     if not _INT64_MIN <= number <= _UINT64_MAX:
         raise Refused(Reason.BAD_FIELD, "an integer has more than 64 bits")

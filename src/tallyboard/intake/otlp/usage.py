@@ -5,6 +5,7 @@ the others are passed over: logs for Claude Code, Codex and Gemini CLI, spans fo
 `tallyboard.count` (`traces`, `logs`, `metrics`, `none`) chooses another.
 """
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -28,6 +29,7 @@ Told = TypeVar("Told", Span, LogRecord)
 _INFERENCE = {"chat", "text_completion", "generate_content", "embeddings", "completion", "embedding"}
 _OPENINFERENCE = {"LLM", "EMBEDDING"}
 _COST_PLACES = Decimal("0.000000001")
+_TIME = re.compile(r"[\d:TtZz.+ -]{20,40}", re.ASCII)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -240,9 +242,11 @@ def _gemini_cli(record: LogRecord) -> CloudEvent | None:
 def _time(record: LogRecord) -> str | None:
     """When it happened. Codex states no time but an attribute."""
     stated = record.attributes.get("event.timestamp")
-    if record.at_ns:
-        return instant(record.at_ns)
-    return stated if isinstance(stated, str) and stated else instant(record.observed_ns)
+    if record.at_ns or not stated:
+        return instant(record.at_ns or record.observed_ns)
+    if not (isinstance(stated, str) and _TIME.fullmatch(stated)):
+        raise Refused(Reason.BAD_TIME, "event.timestamp must be an RFC 3339 time")
+    return stated
 
 
 def _cost(found: object) -> Decimal | None:
