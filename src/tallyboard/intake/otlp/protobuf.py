@@ -35,6 +35,9 @@ from tallyboard.intake.otlp.records import (
 
 _UNCOUNTED_BYTES = 1 << 20
 _FIELDS_MAX = 100_000
+_VARINT, _BYTES = 0, 2
+_SIZES = {1: 8, 5: 4}
+"""Of the wire types that have one."""
 Told = TypeVar("Told", Span, LogRecord)
 _NAMES = {name.encode(): name for name in READ}
 _FIRST, _SECOND, _INTEGER = b"\x0a\x12\x18"
@@ -166,10 +169,8 @@ def _scopes(body: bytes) -> Iterator[tuple[Source, list[bytes], list[bytes]]]:
 
 
 def level(message: bytes) -> Any:
-    """A message as two lists. One of millions of empty parts would take many times its size in memory: it is counted first."""
-    if len(message) > _UNCOUNTED_BYTES:
-        _count_fields(message)
-    return _level(message)
+    """A message as two lists."""
+    return _level(_bounded(message))
 
 
 def attributes(pairs: Sequence[bytes]) -> Attributes:
@@ -228,16 +229,12 @@ def _value(encoded: bytes) -> Value | None:
 
 
 def _read_span(source: Source, message: bytes) -> Span:
-    if len(message) > _UNCOUNTED_BYTES:
-        _count_fields(message)
-    read = _span(message)
+    read = _span(_bounded(message))
     return Span(source, span_id(read.trace.hex(), read.span.hex()), read.end_ns, attributes(read.attributes))
 
 
 def _read_log_record(source: Source, message: bytes) -> LogRecord:
-    if len(message) > _UNCOUNTED_BYTES:
-        _count_fields(message)
-    read = _log_record(message)
+    read = _log_record(_bounded(message))
     found = attributes(read.attributes)
     body = _value(read.body) if 2 < len(read.body) < BODY_NAME_CHARACTERS_MAX else ""
     name = name_of(found, text(read.name), body if isinstance(body, str) else "")
@@ -246,16 +243,16 @@ def _read_log_record(source: Source, message: bytes) -> LogRecord:
 
 def _read_metric(source: Source, of_resource: list[bytes], message: bytes) -> Iterator[Point | Refused]:
     """The points of a metric that counts tokens. A counter that may fall says nothing of usage."""
-    metric = _metric(message)
+    metric = _metric(_bounded(message))
     name = text(metric.name)
     if name not in FAMILIES:
         return
     for kind, read in _shapes:
-        data = _points(b"".join(getattr(metric, kind)))
+        data = _points(_bounded(b"".join(getattr(metric, kind))))
         check_records(len(data.points))
         for encoded in data.points if kind != "sum" or data.monotonic else ():
             try:
-                yield _read_point(source, of_resource, name, data.temporality, read(encoded))
+                yield _read_point(source, of_resource, name, data.temporality, read(_bounded(encoded)))
             except Refused as refused:
                 yield refused
 
@@ -269,24 +266,25 @@ def _read_point(source: Source, of_resource: list[bytes], metric: str, temporali
     return Point(source, metric, identity, read, point.start_ns, point.at_ns, value, temporality)
 
 
-def _count_fields(message: bytes) -> None:
-    """BadBody where a large message has more fields than any honest one."""
-    at, count, end = 0, 0, len(message)
+def _bounded(message: bytes) -> bytes:
+    """A message that may be taken apart. One of millions of empty parts would take many times its size in memory: they are counted first."""
+    at, count, end = 0, 0, len(message) if len(message) > _UNCOUNTED_BYTES else 0
     while at < end:
         count += 1
         if count > _FIELDS_MAX:
             raise BadBody(413, "the message has more parts than a request may hold")
         tag, at = _varint(message, at)
         kind = tag & 7
-        if kind == 2:
+        if kind == _BYTES:
             size, at = _varint(message, at)
             at += size
-        elif kind == 0:
+        elif kind == _VARINT:
             _, at = _varint(message, at)
-        elif kind in {1, 5}:
-            at += 8 if kind == 1 else 4
+        elif kind in _SIZES:
+            at += _SIZES[kind]
         else:
             raise DecodeError
+    return message
 
 
 def _varint(message: bytes, at: int) -> tuple[int, int]:
