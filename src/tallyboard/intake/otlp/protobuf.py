@@ -20,7 +20,12 @@ from tallyboard.intake.otlp.counters import CLASS_ATTRIBUTES, FAMILIES, Point, c
 from tallyboard.intake.otlp.records import (
     ATTRIBUTES_MAX,
     BODY_NAME_CHARACTERS_MAX,
+    CACHE_READ,
+    CACHE_WRITE,
+    INPUT,
+    OUTPUT,
     READ,
+    REASONING,
     VALUE_CHARACTERS_MAX,
     Attributes,
     LogRecord,
@@ -33,7 +38,7 @@ from tallyboard.intake.otlp.records import (
     span_id,
 )
 
-_UNCOUNTED_BYTES = 1 << 20
+_UNCOUNTED_BYTES = 4 << 20
 _FIELDS_MAX = 100_000
 _VARINT, _BYTES = 0, 2
 _SIZES = {1: 8, 5: 4}
@@ -42,8 +47,17 @@ Told = TypeVar("Told", Span, LogRecord)
 _NAMES = {name.encode(): name for name in READ}
 _FIRST, _SECOND, _INTEGER = b"\x0a\x12\x18"
 """Tags of fields 1 and 2 where they are bytes, and of field 3 where it is an integer."""
+_HEAD = 2
+_POSITIVE_BITS = 63
 _LONG = 0x80
 """From here on a length or an integer takes a second byte."""
+_DIFFERENT = {*INPUT, *OUTPUT, *CACHE_READ, *CACHE_WRITE, *REASONING, "gen_ai.response.id", "request_id"}
+"""What hardly ever comes again, and so is not remembered."""
+_REMEMBERED_MAX = 10_000
+_REMEMBERED_BYTES_MAX = 100
+_UNKNOWN = ("", "")
+_remembered: dict[bytes, tuple[str, Value] | None] = {}
+"""Pairs by how they are encoded, None for those that are not read. Whoever sends what is always new only clears it."""
 _F = FieldDescriptorProto
 
 _MESSAGES = {
@@ -178,28 +192,69 @@ def attributes(pairs: Sequence[bytes]) -> Attributes:
     if len(pairs) > ATTRIBUTES_MAX:
         raise Refused(Reason.EVENT_TOO_LARGE, f"there are more than {ATTRIBUTES_MAX:,} attributes")
     found: dict[str, Value] = {}
-    for pair in pairs:
-        name = _name(pair)
-        if name is not None:
-            value = _value(_encoded_value(pair))
-            if value is not None:
-                found[name] = value
+    remembered = _remembered.get
+    for pair in list(pairs):  # Protobuf's own lists are slow to go through.
+        size = len(pair)
+        if size < _REMEMBERED_BYTES_MAX:
+            known = remembered(pair, _UNKNOWN)
+            if known is None:
+                continue
+            if known is not _UNKNOWN:
+                found[known[0]] = known[1]
+                continue
+        read = _read(pair, size)
+        if read is not None:
+            found[read[0]] = read[1]
+        if size < _REMEMBERED_BYTES_MAX and (read is None or read[0] not in _DIFFERENT):
+            _remember(pair, read)
     return found
 
 
+def _read(pair: bytes, size: int) -> tuple[str, Value] | None:
+    """The name and value of a pair, None where it is not read.
+
+    Every client writes the key first, and shorter than 128 bytes, and most values are as short. Whatever else is allowed is slower.
+    """
+    if size > _HEAD and pair[0] == _FIRST and (end := pair[1] + _HEAD) < _LONG:
+        name = _NAMES.get(pair[2:end])
+        if name is None:
+            return None
+        at = end + _HEAD
+        if size > at + 1 and pair[end] == _SECOND and pair[end + 1] == size - at < _LONG:
+            if pair[at] == _FIRST and pair[at + 1] == size - at - _HEAD:
+                return name, text(pair[at + _HEAD :])
+            number = _integer(pair, at + 1, size) if pair[at] == _INTEGER else None
+            if number is not None:
+                return name, number
+    whole = _key_value(pair)
+    name = _NAMES.get(whole.key)
+    value = None if name is None else _value(whole.value)
+    return None if name is None or value is None else (name, value)
+
+
+def _integer(message: bytes, at: int, end: int) -> int | None:
+    """The varint that fills a stretch of a message; None where it does not, or is negative."""
+    number = shift = 0
+    while at < end and shift < _POSITIVE_BITS:
+        byte = message[at]
+        at += 1
+        if byte < _LONG:
+            return number | byte << shift if at == end else None
+        number |= (byte - _LONG) << shift
+        shift += 7
+    return None
+
+
+def _remember(pair: bytes, read: tuple[str, Value] | None) -> None:
+    """The same model, user and service come again and again, and mean the same whoever sends them."""
+    if len(_remembered) >= _REMEMBERED_MAX:
+        _remembered.clear()
+    _remembered[pair] = read
+
+
 def _name(pair: bytes) -> str | None:
-    """The name of a pair, None where it is not read. Every client writes the key first, and shorter than 128 bytes."""
-    if len(pair) > 2 and pair[0] == _FIRST and pair[1] < _LONG:
-        return _NAMES.get(pair[2 : 2 + pair[1]])
+    """The name of a pair, None where it is not read."""
     return _NAMES.get(_key_value(pair).key)
-
-
-def _encoded_value(pair: bytes) -> bytes:
-    """The value of a pair, undecoded; most are short, and behind the key."""
-    at = 2 + pair[1]
-    if pair[0] == _FIRST and len(pair) > at + 1 and pair[at] == _SECOND and pair[at + 1] == len(pair) - at - 2 < _LONG:
-        return pair[at + 2 :]
-    return bytes(_key_value(pair).value)
 
 
 def text(encoded: bytes) -> str:
@@ -215,11 +270,6 @@ def text(encoded: bytes) -> str:
 
 def _value(encoded: bytes) -> Value | None:
     """A text or a number; None for anything else."""
-    if len(encoded) > 1:
-        if encoded[0] == _FIRST and encoded[1] == len(encoded) - 2 < _LONG:
-            return text(encoded[2:])
-        if encoded[0] == _INTEGER and len(encoded) == 2 and encoded[1] < _LONG:
-            return encoded[1]
     read = _any_value(encoded)
     if read.HasField("text"):
         return text(read.text)
@@ -291,8 +341,8 @@ def _varint(message: bytes, at: int) -> tuple[int, int]:
     number = shift = 0
     for byte in message[at : at + 10]:
         at += 1
-        number |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return number, at
+        if byte < _LONG:
+            return number | byte << shift, at
+        number |= (byte - _LONG) << shift
         shift += 7
     raise DecodeError

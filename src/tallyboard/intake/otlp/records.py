@@ -19,6 +19,8 @@ VALUE_CHARACTERS_MAX = 256
 BODY_NAME_CHARACTERS_MAX = 64
 NUMBER_MAX = 10**15
 
+_NO_TRACE, _NO_SPAN = {"", "0" * 32}, {"", "0" * 16}
+
 Value = str | int | float
 Attributes = Mapping[str, Value]
 
@@ -97,7 +99,7 @@ class LogRecord(Struct, frozen=True, gc=False):
 
 def span_id(trace: str, span: str) -> str:
     """The id of a span from its two parts in hex; empty where one is missing."""
-    return f"{trace}:{span}" if trace.strip("0") and span.strip("0") else ""
+    return "" if trace in _NO_TRACE or span in _NO_SPAN else f"{trace}:{span}"
 
 
 def identity_of(scope: str, resource: Iterable[bytes], pairs: Iterable[bytes]) -> bytes:

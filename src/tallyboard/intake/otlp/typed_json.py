@@ -237,15 +237,13 @@ def attributes_of(pairs: Sequence[_KeyValue | _Pair] | None) -> Attributes:
         return {}
     if len(pairs) > ATTRIBUTES_MAX:
         raise Refused(Reason.EVENT_TOO_LARGE, f"there are more than {ATTRIBUTES_MAX:,} attributes")
-    return dict(_read(pairs))
-
-
-def _read(pairs: Sequence[_KeyValue | _Pair]) -> Iterator[tuple[str, Value]]:
+    found: dict[str, Value] = {}
     for pair in pairs:
         if pair.key in READ and pair.value is not None:
             value = _value(pair.value if isinstance(pair.value, _AnyValue) else _decoded_value(pair.value))
             if value is not None:
-                yield pair.key, value
+                found[pair.key] = value
+    return found
 
 
 def _decoded_value(encoded: Raw) -> _AnyValue:
