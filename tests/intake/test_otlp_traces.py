@@ -1,16 +1,20 @@
 """Spans of model calls count once, with the right person, in both encodings."""
 
+import asyncio
 import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
+from tests import engines
 from tests.conftest import Server, serving
 from tests.intake.telemetry import (
     CACHE_READ,
     INPUT,
     OUTPUT,
+    RECORDED,
     SMALL_INPUT,
     SMALL_OUTPUT,
     chat,
@@ -23,6 +27,14 @@ from tests.intake.telemetry import (
     traces,
     units_of,
 )
+
+from tallyboard import clock
+from tallyboard.app import App
+from tallyboard.ledger import writer
+from tallyboard.people import keys
+from tallyboard.people.accounts import FIRST_ACCOUNT_ID
+from tallyboard.people.keys import Scope
+from tallyboard.web.lane import with_lane
 
 
 @pytest.fixture
@@ -236,3 +248,32 @@ def test_a_failure_in_protobuf_is_answered_in_protobuf(shared: Server) -> None:
 def test_only_posts_are_taken(shared: Server) -> None:
     answer = shared.client.get(f"{shared.url}/v1/traces")
     assert (answer.status_code, answer.headers["Allow"], answer.json()["code"]) == (405, "POST", 12)
+
+
+@pytest.mark.parametrize(
+    ("media_type", "body"), [("application/json", json.dumps(traces(chat(1, "alice"))).encode()), ("application/x-protobuf", None)]
+)
+def test_an_overload_is_answered_with_a_time_to_come_back(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, media_type: str, body: bytes | None
+) -> None:
+    """Clients drop what is answered 429 or 500, and send again what is answered 503."""
+    content = body or (RECORDED / "otlp-http-1.45-plain" / "000_POST_v1_traces.body").read_bytes()
+    with App(engines.settings_of(folder)) as app:
+        with app.ledger.writing() as session:
+            secret, _ = keys.create(session, FIRST_ACCOUNT_ID, "app", frozenset({Scope.INGEST}), "test", clock.now_us())
+        monkeypatch.setattr(writer, "QUEUE_ITEMS_MAX", 0)
+        answer = asyncio.run(knock(app, content, {"Authorization": f"Bearer {secret}", "Content-Type": media_type}))
+        monkeypatch.undo()
+    assert (answer.status_code, answer.headers["Content-Type"]) == (503, media_type)
+    assert 1 <= int(answer.headers["Retry-After"]) <= 5
+    assert b"send them again in a moment" in answer.content
+    assert answer.content[:2] in {b"\x08\x0e", b'{"'}
+
+
+async def knock(app: App, content: bytes, headers: dict[str, str]) -> httpx.Response:
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app=with_lane(app, nobody)), base_url="http://127.0.0.1") as client:
+        return await client.post("/v1/traces", content=content, headers=headers)
+
+
+async def nobody(*_: Any) -> None:
+    raise AssertionError("the framework has no such address")
