@@ -1,4 +1,4 @@
-"""`python -m benchmarks`: everything in one table, exit code 1 where a bar is missed. `history`: the long history. `limits`: limits alone."""
+"""`python -m benchmarks`: everything in one table, exit code 1 where a bar is missed. `history`: the long history. `limits`: limits alone; `otlp`: decoding alone."""
 
 import argparse
 import os
@@ -12,12 +12,13 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import Progress
 
-from benchmarks import answer, board, history, intake, limits, on_postgresql, page
+from benchmarks import answer, board, history, intake, limits, on_postgresql, otlp, page
 from benchmarks.answer import Answers
 from benchmarks.board import Line, at_least, at_most
 from benchmarks.intake import Speed
 from benchmarks.limits import Limits
 from benchmarks.on_postgresql import OnPostgresql
+from benchmarks.otlp import Decoded
 from tallyboard.ledger import seen
 
 USERS = (1_000, 20_000, 100_000)
@@ -34,6 +35,8 @@ def main() -> int:
             title, lines = _history(Path(kept), asked.events, asked.shelf_events or [seen.SHELF_EVENTS], progress)
         elif asked.command == "limits":
             title, lines = "Limits, medians of runs that take turns", list(_limit_lines(limits.measure(Path(kept), progress)))
+        elif asked.command == "otlp":
+            title, lines = "OTLP, medians of runs that take turns", list(_otlp_lines(otlp.measure(progress)))
         else:
             title, lines = "Medians of runs that take turns", _everything(Path(kept), progress)
     return 0 if board.show(f"{title} ({_machine()})", lines) else 1
@@ -41,7 +44,7 @@ def main() -> int:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("command", nargs="?", choices=["all", "history", "limits"], default="all")
+    parser.add_argument("command", nargs="?", choices=["all", "history", "limits", "otlp"], default="all")
     parser.add_argument("--events", type=int, default=20_000_000, help="history: how many events it has")
     parser.add_argument("--shelf-events", type=int, action="append", help="history: the size of a shelf; may be given several times")
     parser.add_argument("--folder", type=Path, help="where to keep the data meanwhile (default: the system's temporary folder)")
@@ -49,7 +52,7 @@ def _arguments() -> argparse.Namespace:
 
 
 def _everything(folder: Path, progress: Progress) -> list[Line]:
-    lines = [*_intake_lines(intake.measure(folder, progress))]
+    lines = [*_intake_lines(intake.measure(folder, progress)), *_otlp_lines(otlp.measure(progress))]
     lines += _server_lines(on_postgresql.measure(folder, progress))
     lines += _limit_lines(limits.measure(folder, progress))
     for users in USERS:
@@ -67,6 +70,13 @@ def _intake_lines(speeds: list[Speed]) -> Iterator[Line]:
         figures = f"{speed.tallyboard:,.0f}/s", f"{speed.baseline:,.0f}/s"
         ratio, bar, met = at_least(speed.times, intake.BAR_TIMES)
         yield Line(what, *figures, ratio, bar, met) if speed.size == intake.BAR_SIZE else Line(what, *figures, ratio)
+
+
+def _otlp_lines(found: list[Decoded]) -> Iterator[Line]:
+    for each in found:
+        what = f"spans decoded from OTLP, {each.encoding} (beside: generated classes, walked)"
+        yield Line(what, f"{each.ours:,.0f}/s", f"{each.theirs:,.0f}/s", *at_least(each.times, otlp.BARS[each.encoding]))
+        yield Line("  decoded, understood and charged", f"{each.taken:,.0f}/s")
 
 
 def _server_lines(found: OnPostgresql) -> Iterator[Line]:

@@ -12,10 +12,11 @@ from tallyboard import days
 from tallyboard.errors import Invalid, NewerSchema, NotFound
 from tallyboard.intake.accept import Sender, accept
 from tallyboard.intake.cloudevents import CloudEvent
-from tallyboard.ledger import append, arrivals, copying, rollups
+from tallyboard.ledger import append, arrivals, copying, counters, rollups
 from tallyboard.ledger.arrivals import Kind, Note
 from tallyboard.ledger.contract import Batch, Engine, Line, Outcome, Session
 from tallyboard.ledger.copying import TABLES, Copied, copy
+from tallyboard.ledger.counters import Reading
 from tallyboard.ledger.migrate import migrate, migrations, version_of
 from tallyboard.ledger.sqlite import SqliteEngine
 from tallyboard.ledger.writer import Writer
@@ -89,6 +90,7 @@ def fill(folder: Path) -> Books:
             take(ledger, books, account_id, sent(chance, 13))
     ledger.change(people).result()
     ledger.change(limits).result()
+    ledger.change(counted).result()
     for account_id, zone, steps in ((NORTHWIND, "America/New_York", 4), (CONTOSO, "Asia/Kathmandu", 10)):
         ledger.change(lambda session, of=account_id, to=zone: accounts.change(session, of, "test", NOW_US, timezone=to)).result()
         for _ in range(steps):
@@ -120,6 +122,12 @@ def people(session: Session) -> None:
         scim.create(session, account_id, scim.User(user_name="nobody's email"), "test", NOW_US)
         throttle.take(session, (throttle.of_email(alice.email), throttle.of_address("::1")), NOW_US)
         accounts.set_card(session, account_id, accounts.card_of(session, account_id)[1] + "# ✓\n", "test", NOW_US)
+
+
+def counted(session: Session) -> None:
+    """Cumulative counters."""
+    for account_id in (NORTHWIND, CONTOSO):
+        counters.advance(session, account_id, [Reading(bytes([number]) * 16, NOW_US, NOW_US, number) for number in range(3)], NOW_US)
 
 
 def limits(session: Session) -> None:

@@ -21,6 +21,8 @@ from msgspec.msgpack import Decoder, Encoder
 from tallyboard.intake.accept import Accepted, Sender, accept
 from tallyboard.intake.cloudevents import decode
 from tallyboard.intake.event import Refusal
+from tallyboard.intake.otlp import request as otlp
+from tallyboard.intake.otlp.usage import Signal
 from tallyboard.ledger.contract import Entry
 from tallyboard.rates import card
 from tallyboard.rates.charge import Charger
@@ -32,13 +34,17 @@ _CARDS_REMEMBERED_MAX = 100
 
 
 class Question(Struct, frozen=True, array_like=True):
-    """A request's body, and all else that its entries depend on. `rates` is the text of the rate card."""
+    """A request's body, and all else that its entries depend on. `rates` is the text of the rate card.
+
+    `signal` says that it is a request in OTLP, and of what.
+    """
 
     headers: Mapping[str, str]
     body: bytes
     sender: Sender
     rates: str
     now_us: int
+    signal: Signal | None = None
 
 
 class _Answer(Struct, frozen=True, array_like=True):
@@ -128,7 +134,9 @@ def main() -> None:
 def answer(question: Question) -> bytes:
     """What a request's events became; nothing where they are no events or anything else is wrong: the caller will find out the same."""
     try:
-        items = decode(question.headers, question.body)
+        items = (
+            otlp.decode(question.signal, question.headers, question.body) if question.signal else decode(question.headers, question.body)
+        )
         accepted = accept(items, question.sender, _charger(question.rates), question.now_us)
         entries = accepted.entries
         parts = [Raw(_encode(entries[start : start + _PART_ENTRIES])) for start in range(0, len(entries), _PART_ENTRIES)]

@@ -23,6 +23,7 @@ DISTRIBUTED = (
     "scim_user",
     "arrival",
     "arrival_note",
+    "counter",
 )
 """The first one's places are everyone's: what belongs to one account lies together."""
 REFERENCE = ("api_key", "member", "sign_in_link", "session", "sign_in_attempt")

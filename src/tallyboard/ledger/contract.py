@@ -55,12 +55,23 @@ class Entry(Struct, frozen=True, gc=False, array_like=True):
 
 
 class Batch(Struct, frozen=True):
-    """The entries of one request, for one account, received from `actor` (key or command) at one instant."""
+    """The entries of one request, for one account, received from `actor` (key or command) at one instant.
+
+    Where they depend on what is in the ledger, `make` gives them, in the transaction that keeps them; it may be asked again
+    where that was interrupted. They are then `made_max` at most.
+    """
 
     account_id: int
     entries: tuple[Entry, ...]
     received_us: int
     actor: str
+    make: Callable[[Session], tuple[Entry, ...]] | None = None
+    made_max: int = 0
+
+    @property
+    def size(self) -> int:
+        """How many entries it has, or will have at most."""
+        return len(self.entries) + self.made_max
 
 
 class Outcome(Struct, frozen=True):

@@ -93,6 +93,7 @@ TABLES = (
         ("accepted", "duplicate", "conflict", "unattributed", "minute_late", "hour_late", "day_late", "last_us"),
     ),
     Table("arrival_note", ("account_id", "hour", "kind", "sender", "subject", "model"), ("events", "last_us", "example")),
+    Table("counter", ("account_id", "series"), ("value", "at_us", "seen_us")),
     Table("hold", ("account_id", "hold_id"), ("user_key", "units", "granted_us", "expires_us", "ended_us", "ended_how", "actor")),
     Table(
         "scim_user",

@@ -18,6 +18,7 @@ from queue import SimpleQueue
 from typing import Any
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from tallyboard.errors import AlreadyKept, Interrupted, Overloaded, Unavailable
 from tallyboard.ledger.append import Appender, add_recent_slots
@@ -75,7 +76,7 @@ class Writer:
 
     def append(self, batch: Batch) -> Future[Outcome]:
         """Queue a batch; Overloaded where the queue is full."""
-        if not batch.entries:
+        if not batch.size:
             done: Future[Outcome] = Future()
             done.set_result(Outcome())
             return done
@@ -213,7 +214,7 @@ class Writer:
 
     def _keep(self, session: Session, items: list[_Waiting], *, look_first: bool) -> list[Any]:
         """Keep the batches, then decide the requests. The result of an item is its request's answer, else its batch's outcome."""
-        batches = [item.batch for item in items if item.batch]
+        batches = [_complete(session, item.batch) for item in items if item.batch]
         kept = iter(self._appender.append(session, batches, look_first=look_first) if batches else ())
         outcomes = [next(kept) if item.batch else None for item in items]
         requests = [(item.request, outcome) for item, outcome in zip(items, outcomes, strict=True) if item.request is not None]
@@ -232,4 +233,9 @@ class Writer:
 
 
 def _size(item: _Waiting) -> int:
-    return len(item.batch.entries) if item.batch else 0
+    return item.batch.size if item.batch else 0
+
+
+def _complete(session: Session, batch: Batch) -> Batch:
+    """The batch with the entries that depend on what is in the ledger."""
+    return replace(batch, entries=batch.entries + batch.make(session), make=None, made_max=0) if batch.make else batch

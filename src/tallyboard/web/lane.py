@@ -1,10 +1,9 @@
-"""The hot doors as plain ASGI functions in front of the framework: events here, limits in limits.py.
+"""The hot doors as plain ASGI functions in front of the framework: events here, limits and otlp beside.
 
 Small requests are worked off on the event loop; large ones in another process, so that nobody else waits.
 """
 
 import asyncio
-from collections import Counter
 from collections.abc import Mapping
 
 import orjson
@@ -20,7 +19,7 @@ from tallyboard.intake.event import Refusal
 from tallyboard.intake.worker import Question
 from tallyboard.ledger.contract import Batch, Outcome
 from tallyboard.people.keys import Scope as KeyScope
-from tallyboard.web import body, limits, metrics, problems, raw
+from tallyboard.web import body, limits, metrics, otlp, problems, raw, refusals
 from tallyboard.web.problems import Problem
 from tallyboard.web.security import caller, off_loop
 
@@ -38,6 +37,9 @@ def with_lane(app: App, framework: ASGIApp) -> ASGIApp:
                 return
             if limits.is_for(scope):
                 await limits.answer(app, scope, receive, send)
+                return
+            if scope["path"] in otlp.PATHS:
+                await otlp.answer(app, scope, receive, send)
                 return
             if scope["path"] == EVENTS_PATH and scope["method"] == "POST":
                 await _post_events(app, scope, receive, send)
@@ -69,7 +71,7 @@ async def _take(app: App, headers: Mapping[str, str], receive: Receive) -> tuple
     except Problem as problem:
         app.refused(who.key.account_id, who.actor, problem.name, 1, problem.detail)
         raise
-    _note_refused(app, who, accepted.refused)
+    refusals.note(app, who, accepted.refused)
     prefer = headers.get("prefer", "").replace(" ", "").lower().split(",")
     lenient = "handling=lenient" in prefer
     if accepted.refused and not lenient:
@@ -79,13 +81,6 @@ async def _take(app: App, headers: Mapping[str, str], receive: Receive) -> tuple
     if "return=representation" in prefer or accepted.refused:
         return 200, orjson.dumps(representation(outcome, accepted.refused))
     return 204, b""
-
-
-def _note_refused(app: App, who: Caller, refused: tuple[Refusal, ...]) -> None:
-    metrics.refused(refused)
-    for reason, events in Counter(each.reason for each in refused).items():
-        example = next(each.detail for each in refused if each.reason is reason)
-        app.refused(who.key.account_id, who.actor, reason, events, example)
 
 
 def representation(outcome: Outcome, refused: tuple[Refusal, ...]) -> dict[str, object]:

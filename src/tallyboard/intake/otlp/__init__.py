@@ -1,0 +1,1 @@
+"""OpenTelemetry's protocol: what is read of it, and what of that is usage."""

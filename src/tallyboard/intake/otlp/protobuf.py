@@ -1,0 +1,348 @@
+"""OTLP as protobuf: frames are taken apart by the protobuf package, attributes only where they are read.
+
+The messages are described here by the few fields that are read, with everything below a record as bytes. So what an
+application sends besides costs next to nothing, and nothing is nested: there is no depth to exhaust.
+Source: opentelemetry-proto 1.9, trace.proto, logs.proto, metrics.proto, common.proto.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+from google.protobuf.descriptor_pb2 import DescriptorProto, FieldDescriptorProto, FileDescriptorProto
+from google.protobuf.descriptor_pool import DescriptorPool
+from google.protobuf.message import DecodeError
+from google.protobuf.message_factory import GetMessageClass
+
+from tallyboard.intake.cloudevents import BadBody
+from tallyboard.intake.event import Reason, Refused
+from tallyboard.intake.otlp.counters import CLASS_ATTRIBUTES, FAMILIES, Point, counts_metrics
+from tallyboard.intake.otlp.records import (
+    ATTRIBUTES_MAX,
+    BODY_NAME_CHARACTERS_MAX,
+    CACHE_READ,
+    CACHE_WRITE,
+    INPUT,
+    OUTPUT,
+    READ,
+    REASONING,
+    VALUE_CHARACTERS_MAX,
+    Attributes,
+    LogRecord,
+    Source,
+    Span,
+    Value,
+    check_records,
+    identity_of,
+    name_of,
+    span_id,
+)
+
+_UNCOUNTED_BYTES = 4 << 20
+_FIELDS_MAX = 100_000
+_VARINT, _BYTES = 0, 2
+_SIZES = {1: 8, 5: 4}
+"""Of the wire types that have one."""
+Told = TypeVar("Told", Span, LogRecord)
+_NAMES = {name.encode(): name for name in READ}
+_FIRST, _SECOND, _INTEGER = b"\x0a\x12\x18"
+"""Tags of fields 1 and 2 where they are bytes, and of field 3 where it is an integer."""
+_HEAD = 2
+_POSITIVE_BITS = 63
+_LONG = 0x80
+"""From here on a length or an integer takes a second byte."""
+_DIFFERENT = {*INPUT, *OUTPUT, *CACHE_READ, *CACHE_WRITE, *REASONING, "gen_ai.response.id", "request_id"}
+"""What hardly ever comes again, and so is not remembered."""
+_REMEMBERED_MAX = 10_000
+_REMEMBERED_BYTES_MAX = 100
+_UNKNOWN = ("", "")
+_remembered: dict[bytes, tuple[str, Value] | None] = {}
+"""Pairs by how they are encoded, None for those that are not read. Whoever sends what is always new only clears it."""
+_F = FieldDescriptorProto
+
+_MESSAGES = {
+    # A request, a resource's part of it, a scope's part of that, a resource and a scope: all of them are lists in field 1 and 2.
+    "Level": {"first": (1, "bytes*"), "second": (2, "bytes*")},
+    "Span": {"trace": (1, "bytes"), "span": (2, "bytes"), "end_ns": (8, "fixed64"), "attributes": (9, "bytes*")},
+    "LogRecord": {
+        "at_ns": (1, "fixed64"),
+        "body": (5, "bytes"),
+        "attributes": (6, "bytes*"),
+        "trace": (9, "bytes"),
+        "span": (10, "bytes"),
+        "observed_ns": (11, "fixed64"),
+        "name": (12, "bytes"),
+    },
+    "Metric": {"name": (1, "bytes"), "sum": (7, "bytes*"), "histogram": (9, "bytes*"), "exponential": (10, "bytes*")},
+    "Points": {"points": (1, "bytes*"), "temporality": (2, "int64"), "monotonic": (3, "int64")},
+    "Number": {
+        "start_ns": (2, "fixed64"),
+        "at_ns": (3, "fixed64"),
+        "number": (4, "double"),
+        "integer": (6, "sfixed64"),
+        "attributes": (7, "bytes*"),
+    },
+    "Histogram": {"start_ns": (2, "fixed64"), "at_ns": (3, "fixed64"), "number": (5, "double"), "attributes": (9, "bytes*")},
+    "Exponential": {"attributes": (1, "bytes*"), "start_ns": (2, "fixed64"), "at_ns": (3, "fixed64"), "number": (5, "double")},
+    "KeyValue": {"key": (1, "bytes"), "value": (2, "bytes")},
+    "AnyValue": {"text": (1, "bytes"), "integer": (3, "int64"), "number": (4, "double")},
+}
+_TYPES = {
+    "bytes": _F.TYPE_BYTES,
+    "fixed64": _F.TYPE_FIXED64,
+    "sfixed64": _F.TYPE_SFIXED64,
+    "int64": _F.TYPE_INT64,
+    "double": _F.TYPE_DOUBLE,
+}
+
+
+def _described() -> dict[str, Any]:
+    """The classes of the messages above."""
+    file = FileDescriptorProto(name="tallyboard/otlp.proto", package="tallyboard.otlp", syntax="proto2")
+    for name, fields in _MESSAGES.items():
+        message: DescriptorProto = file.message_type.add(name=name)
+        for field, (number, kind) in fields.items():
+            label = _F.LABEL_REPEATED if kind.endswith("*") else _F.LABEL_OPTIONAL
+            message.field.add(name=field, number=number, type=_TYPES[kind.rstrip("*")], label=label)
+    pool = DescriptorPool()
+    pool.AddSerializedFile(file.SerializeToString())
+    return {name: GetMessageClass(pool.FindMessageTypeByName(f"tallyboard.otlp.{name}")) for name in _MESSAGES}
+
+
+_class = _described()
+_level = _class["Level"].FromString
+_span = _class["Span"].FromString
+_log_record = _class["LogRecord"].FromString
+_metric = _class["Metric"].FromString
+_points = _class["Points"].FromString
+_shapes = (
+    ("sum", _class["Number"].FromString),
+    ("histogram", _class["Histogram"].FromString),
+    ("exponential", _class["Exponential"].FromString),
+)
+_key_value = _class["KeyValue"].FromString
+_any_value = _class["AnyValue"].FromString
+
+
+def spans(body: bytes) -> list[Span | Refused]:
+    """The spans of an ExportTraceServiceRequest; BadBody where it is none."""
+    return _each(body, _read_span)
+
+
+def log_records(body: bytes) -> list[LogRecord | Refused]:
+    """The records of an ExportLogsServiceRequest; BadBody where it is none."""
+    return _each(body, _read_log_record)
+
+
+def points(body: bytes) -> list[Point | Refused]:
+    """The points that count of an ExportMetricsServiceRequest; BadBody where it is none."""
+    found: list[Point | Refused] = []
+    with _whole():
+        for source, of_resource, metrics in _scopes(body):
+            if counts_metrics(source):
+                for encoded in metrics:
+                    found += _read_metric(source, of_resource, encoded)
+                    check_records(len(found))
+    return found
+
+
+def _each(body: bytes, read: Callable[[Source, bytes], Told]) -> list[Told | Refused]:
+    found: list[Told | Refused] = []
+    with _whole():
+        for source, _, records in _scopes(body):
+            check_records(len(found) + len(records))
+            for record in records:
+                try:
+                    found.append(read(source, record))
+                except Refused as refused:
+                    found.append(refused)
+    return found
+
+
+@contextmanager
+def _whole() -> Iterator[None]:
+    try:
+        yield
+    except DecodeError:
+        raise BadBody(400, "the body is not the protobuf message that this path takes, or it ends too early") from None
+
+
+def _scopes(body: bytes) -> Iterator[tuple[Source, list[bytes], list[bytes]]]:
+    """Every scope: who sends, all attributes of its resource, its records; attributes and records undecoded."""
+    for part in level(body).first:
+        of_resource = level(part)
+        pairs = level(b"".join(of_resource.first)).first
+        try:
+            resource = attributes(pairs)
+        except Refused as refused:
+            raise BadBody(413, f"of a resource, {refused.detail}") from None
+        for scope in of_resource.second:
+            of_scope = level(scope)
+            names = level(b"".join(of_scope.first)).first
+            yield Source(resource, text(names[-1]) if names else ""), pairs, of_scope.second
+
+
+def level(message: bytes) -> Any:
+    """A message as two lists."""
+    return _level(_bounded(message))
+
+
+def attributes(pairs: Sequence[bytes]) -> Attributes:
+    """Those attributes that are read."""
+    if len(pairs) > ATTRIBUTES_MAX:
+        raise Refused(Reason.EVENT_TOO_LARGE, f"there are more than {ATTRIBUTES_MAX:,} attributes")
+    found: dict[str, Value] = {}
+    remembered = _remembered.get
+    for pair in list(pairs):  # Protobuf's own lists are slow to go through.
+        size = len(pair)
+        if size < _REMEMBERED_BYTES_MAX:
+            known = remembered(pair, _UNKNOWN)
+            if known is None:
+                continue
+            if known is not _UNKNOWN:
+                found[known[0]] = known[1]
+                continue
+        read = _read(pair, size)
+        if read is not None:
+            found[read[0]] = read[1]
+        if size < _REMEMBERED_BYTES_MAX and (read is None or read[0] not in _DIFFERENT):
+            _remember(pair, read)
+    return found
+
+
+def _read(pair: bytes, size: int) -> tuple[str, Value] | None:
+    """The name and value of a pair, None where it is not read.
+
+    Every client writes the key first, and shorter than 128 bytes, and most values are as short. Whatever else is allowed is slower.
+    """
+    if size > _HEAD and pair[0] == _FIRST and (end := pair[1] + _HEAD) < _LONG:
+        name = _NAMES.get(pair[2:end])
+        if name is None:
+            return None
+        at = end + _HEAD
+        if size > at + 1 and pair[end] == _SECOND and pair[end + 1] == size - at < _LONG:
+            if pair[at] == _FIRST and pair[at + 1] == size - at - _HEAD:
+                return name, text(pair[at + _HEAD :])
+            number = _integer(pair, at + 1, size) if pair[at] == _INTEGER else None
+            if number is not None:
+                return name, number
+    whole = _key_value(pair)
+    name = _NAMES.get(whole.key)
+    value = None if name is None else _value(whole.value)
+    return None if name is None or value is None else (name, value)
+
+
+def _integer(message: bytes, at: int, end: int) -> int | None:
+    """The varint that fills a stretch of a message; None where it does not, or is negative."""
+    number = shift = 0
+    while at < end and shift < _POSITIVE_BITS:
+        byte = message[at]
+        at += 1
+        if byte < _LONG:
+            return number | byte << shift if at == end else None
+        number |= (byte - _LONG) << shift
+        shift += 7
+    return None
+
+
+def _remember(pair: bytes, read: tuple[str, Value] | None) -> None:
+    """The same model, user and service come again and again, and mean the same whoever sends them."""
+    if len(_remembered) >= _REMEMBERED_MAX:
+        _remembered.clear()
+    _remembered[pair] = read
+
+
+def _name(pair: bytes) -> str | None:
+    """The name of a pair, None where it is not read."""
+    return _NAMES.get(_key_value(pair).key)
+
+
+def text(encoded: bytes) -> str:
+    """A short text; an empty one where it is too long or not UTF-8."""
+    if len(encoded) > 4 * VALUE_CHARACTERS_MAX:
+        return ""
+    try:
+        found = encoded.decode()
+    except UnicodeDecodeError:
+        return ""
+    return found if len(found) <= VALUE_CHARACTERS_MAX else ""
+
+
+def _value(encoded: bytes) -> Value | None:
+    """A text or a number; None for anything else."""
+    read = _any_value(encoded)
+    if read.HasField("text"):
+        return text(read.text)
+    if read.HasField("integer"):
+        return int(read.integer)
+    return float(read.number) if read.HasField("number") else None
+
+
+def _read_span(source: Source, message: bytes) -> Span:
+    read = _span(_bounded(message))
+    return Span(source, span_id(read.trace.hex(), read.span.hex()), read.end_ns, attributes(read.attributes))
+
+
+def _read_log_record(source: Source, message: bytes) -> LogRecord:
+    read = _log_record(_bounded(message))
+    found = attributes(read.attributes)
+    body = _value(read.body) if 2 < len(read.body) < BODY_NAME_CHARACTERS_MAX else ""
+    name = name_of(found, text(read.name), body if isinstance(body, str) else "")
+    return LogRecord(source, span_id(read.trace.hex(), read.span.hex()), name, read.at_ns, read.observed_ns, found)
+
+
+def _read_metric(source: Source, of_resource: list[bytes], message: bytes) -> Iterator[Point | Refused]:
+    """The points of a metric that counts tokens. A counter that may fall says nothing of usage."""
+    metric = _metric(_bounded(message))
+    name = text(metric.name)
+    if name not in FAMILIES:
+        return
+    for kind, read in _shapes:
+        data = _points(_bounded(b"".join(getattr(metric, kind))))
+        check_records(len(data.points))
+        for encoded in data.points if kind != "sum" or data.monotonic else ():
+            try:
+                yield _read_point(source, of_resource, name, data.temporality, read(_bounded(encoded)))
+            except Refused as refused:
+                yield refused
+
+
+def _read_point(source: Source, of_resource: list[bytes], metric: str, temporality: int, point: Any) -> Point:
+    read = attributes(point.attributes)
+    others = [pair for pair in point.attributes if _name(pair) not in CLASS_ATTRIBUTES]
+    whole = hasattr(point, "integer") and point.HasField("integer")
+    value = point.integer if whole else point.number
+    identity = identity_of(source.scope, of_resource, others)
+    return Point(source, metric, identity, read, point.start_ns, point.at_ns, value, temporality)
+
+
+def _bounded(message: bytes) -> bytes:
+    """A message that may be taken apart. One of millions of empty parts would take many times its size in memory: they are counted first."""
+    at, count, end = 0, 0, len(message) if len(message) > _UNCOUNTED_BYTES else 0
+    while at < end:
+        count += 1
+        if count > _FIELDS_MAX:
+            raise BadBody(413, "the message has more parts than a request may hold")
+        tag, at = _varint(message, at)
+        kind = tag & 7
+        if kind == _BYTES:
+            size, at = _varint(message, at)
+            at += size
+        elif kind == _VARINT:
+            _, at = _varint(message, at)
+        elif kind in _SIZES:
+            at += _SIZES[kind]
+        else:
+            raise DecodeError
+    return message
+
+
+def _varint(message: bytes, at: int) -> tuple[int, int]:
+    number = shift = 0
+    for byte in message[at : at + 10]:
+        at += 1
+        if byte < _LONG:
+            return number | byte << shift, at
+        number |= (byte - _LONG) << shift
+        shift += 7
+    raise DecodeError
