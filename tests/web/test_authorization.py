@@ -12,7 +12,8 @@ from msgspec import Struct
 
 from tallyboard.people.keys import Scope
 from tallyboard.people.members import Role
-from tallyboard.web.api.calls import CALLS, JSON, Call
+from tallyboard.web.api.calls import CALLS
+from tallyboard.web.api.shapes import JSON, Call
 from tallyboard.web.app import ROUTES
 from tallyboard.web.security import SESSION_COOKIE, form_token
 from tests import engines
@@ -72,6 +73,9 @@ BEFORE_SIGNING_IN = {"POST /sign-in", "POST /invitation"}
 """Forms of people without a session; their token is bound to a cookie of the visit."""
 BODIES: dict[str, Any] = {
     "post /api/v1/events": event("matrix"),
+    "post /api/v3/openmeter/events": event("matrix"),
+    "post /v3/openmeter/events": event("matrix"),
+    "post /api/v1/litellm": [],
     "post /api/v1/check": {"user": "alice"},
     "post /api/v1/check/openai": {"user": "alice"},
     "post /api/v1/check/anthropic": {"user": "alice"},
