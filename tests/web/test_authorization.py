@@ -76,6 +76,7 @@ BODIES: dict[str, Any] = {
     "post /api/v3/openmeter/events": event("matrix"),
     "post /v3/openmeter/events": event("matrix"),
     "post /api/v1/litellm": [],
+    "post /api/v1/meters/{slug}/query": {"windowSize": "DAY"},
     "post /api/v1/check": {"user": "alice"},
     "post /api/v1/check/openai": {"user": "alice"},
     "post /api/v1/check/anthropic": {"user": "alice"},
@@ -232,7 +233,7 @@ def test_a_key_bound_to_a_user_speaks_for_that_user_alone(cast: Cast, scope: Sco
 
 
 def _call(cast: Cast, call: Call, headers: dict[str, str]) -> httpx.Response:
-    path = call.path.replace("{key}", "alice").replace("{id}", "none")
+    path = call.path.replace("{key}", "alice").replace("{id}", "none").replace("{slug}", "credits").replace("{feature}", "credits")
     body = BODIES.get(f"{call.method} {call.path}")
     return _ask(cast, call.method.upper(), path, headers, **({"json": body} if call.body and JSON in call.body else {}))
 

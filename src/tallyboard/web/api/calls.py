@@ -7,6 +7,7 @@ against the routes, against the scopes that really open a door, and against what
 from collections.abc import Mapping, Sequence
 
 from tallyboard.people.keys import Scope
+from tallyboard.web.api import openmeter_calls
 from tallyboard.web.api.shapes import (
     COUNT,
     DAY,
@@ -36,6 +37,7 @@ _NAMES = {"user": text(), "email": or_null(text()), "label": text()}
 _AMOUNT_FIELDS = {"credits": text(), "units": UNITS}
 
 SCHEMAS: Mapping[str, Schema] = {
+    **openmeter_calls.SCHEMAS,
     "Problem": object_of(
         {"type": text(), "title": text(), "status": {"type": "integer"}, "detail": text()},
         description="RFC 9457. `type` is stable; `detail` says what, where, and how to mend it.",
@@ -423,4 +425,5 @@ CALLS: Sequence[Call] = (
         group="operations",
         answers={200: {TEXT: text()}},
     ),
+    *openmeter_calls.CALLS,
 )
