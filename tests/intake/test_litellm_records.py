@@ -111,6 +111,7 @@ def test_litellm_itself_gets_its_calls_in_once(server: Server, log_format: str) 
     variables = {
         "GENERIC_LOGGER_ENDPOINT": server.url + DOOR,
         "GENERIC_LOGGER_HEADERS": f"Authorization=Bearer {server.keys['ingest']}",
+        "DEFAULT_FLUSH_INTERVAL_SECONDS": "3600",  # It sends when it is told to.
         "LITELLM_LOCAL_MODEL_COST_MAP": "True",
     }
     line = [python_of("litellm"), Path(__file__).with_name("litellm_calls.py"), log_format, user]
