@@ -26,6 +26,7 @@ pytestmark = [pytest.mark.slow, engines.once]
 ASKED: Any = [{"role": "user", "content": "a secret question"}]
 START_SECONDS = 120.0
 MASTER_KEY = "sk-4f1c27d6b0a9e8f35b7d1c2e"
+RECORDS = "/api/v1/litellm"
 _HOLD = "0.00066667"
 """Credits: a little more than two requests."""
 _AUTH = """
@@ -65,7 +66,7 @@ def proxy(limited: Limited, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 
 
 @contextmanager
-def _running(folder: Path, configuration: dict[str, Any], url: str, key: str, when_unreachable: str) -> Iterator[str]:
+def _running(folder: Path, configuration: dict[str, Any], url: str, key: str, when_unreachable: str, **more: str) -> Iterator[str]:
     (folder / "config.yaml").write_text(json.dumps(configuration))
     (folder / "owners.py").write_text(_AUTH)
     port = _free_port()
@@ -77,6 +78,7 @@ def _running(folder: Path, configuration: dict[str, Any], url: str, key: str, wh
         "TALLYBOARD_KEY": key,
         "TALLYBOARD_WHEN_UNREACHABLE": when_unreachable,
         "TALLYBOARD_HOLD_CREDITS": _HOLD,
+        **more,
     }
     program = python_of("litellm").with_name("litellm")
     with (folder / "proxy.log").open("wb") as log:
@@ -96,7 +98,7 @@ def _running(folder: Path, configuration: dict[str, Any], url: str, key: str, wh
         process.wait()
 
 
-def _configuration(llm_url: str) -> dict[str, Any]:
+def _configuration(llm_url: str, *callbacks: str) -> dict[str, Any]:
     def model(name: str, **more: str) -> dict[str, Any]:
         return {"model_name": name, "litellm_params": {"api_base": f"{llm_url}/v1", "api_key": "none", **more}}
 
@@ -109,7 +111,7 @@ def _configuration(llm_url: str) -> dict[str, Any]:
             model("made up", model="openai/small", mock_response="Hello."),
         ],
         "litellm_settings": {
-            "callbacks": ["tallyboard.client.litellm.limit"],
+            "callbacks": [*callbacks, "tallyboard.client.litellm.limit"],
             "fallbacks": [{"falls back": ["good"]}],
             "num_retries": 1,
         },
@@ -170,6 +172,7 @@ def test_what_is_recorded_is_counts_and_the_model(proxy: Proxy, limited: Limited
         "model": "openai/small",
         "requests": 1,
         "input_tokens": INPUT_TOKENS,
+        "uncached_input_tokens": INPUT_TOKENS,
         "output_tokens": OUTPUT_TOKENS,
     }
 
@@ -232,6 +235,25 @@ def test_failing_open_lets_calls_through_and_records_them(limited: Limited, tmp_
             assert proxy.ask(user).status_code == 200
             wait_until(lambda: limited.used(user) == (2 * REQUEST, 0), "both are recorded")
             assert "let a request through" in proxy.log.read_text()
+
+
+def test_what_the_generic_logger_sends_of_the_same_calls_counts_no_more(limited: Limited, tmp_path: Path, user: str) -> None:
+    with listening(LLM()) as llm_url, road_to(limited.url) as road:
+        key = limited.server.keys["check,ingest"]
+        logger = {
+            "GENERIC_LOGGER_ENDPOINT": f"{road.url}{RECORDS}",
+            "GENERIC_LOGGER_HEADERS": f"Authorization=Bearer {key}",
+            "DEFAULT_FLUSH_INTERVAL_SECONDS": "1",
+        }
+        with _running(tmp_path, _configuration(llm_url, "generic_api"), road.url, key, "closed", **logger) as url:
+            proxy = Proxy(url, LLM(), road, tmp_path / "proxy.log")
+            for calls in (1, 2):  # One batch is answered before the next is sent.
+                assert proxy.ask(user).status_code == 200
+                wait_until(lambda calls=calls: road.seen.count(f"POST {RECORDS}") == calls, "the logger has sent")  # type: ignore[misc]
+    assert limited.used(user) == (2 * REQUEST, 0)
+    mine = f"u.user_id = event.user_id AND u.account_id = event.account_id AND u.key = '{user}'"
+    found = engines.look(limited.server.folder, f"SELECT source, data FROM event JOIN app_user u ON {mine}")
+    assert [(source, "operation" in data) for source, data in found] == [("litellm", False)] * 2, "they are the hook's"
 
 
 def test_nothing_starts_without_being_told_what_to_do(tmp_path: Path) -> None:

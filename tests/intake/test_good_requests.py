@@ -45,6 +45,20 @@ def test_a_batch_is_taken_whole(shared_server: Server, media_type: str) -> None:
     assert units_of(shared_server, user) == 50 * CONVERSATION
 
 
+@pytest.mark.parametrize("path", ["/api/v3/openmeter/events", "/v3/openmeter/events"])
+def test_the_addresses_of_openmeter_3_take_events_with_202(shared_server: Server, path: str) -> None:
+    for media_type, body in (
+        (ONE, event(f"one at {path}", path)),
+        (MANY, [event(f"one at {path}", path), event(f"two at {path}", path)]),
+        ("application/json", [event(f"two at {path}", path)]),
+    ):
+        answer = shared_server.request("POST", path, "ingest", headers={"Content-Type": media_type}, content=json.dumps(body))
+        assert (answer.status_code, answer.content) == (202, b"")
+    assert units_of(shared_server, path) == 2 * CONVERSATION
+    refused = shared_server.request("POST", path, "ingest", json=[event(f"three at {path}", path), {}])
+    assert (refused.status_code, refused.json()["refused"][0]["index"]) == (400, 1)
+
+
 def test_an_empty_batch_is_fine(shared_server: Server) -> None:
     assert post(shared_server, [], MANY).status_code == 204
 

@@ -12,7 +12,8 @@ from msgspec import Struct
 
 from tallyboard.people.keys import Scope
 from tallyboard.people.members import Role
-from tallyboard.web.api.calls import CALLS, JSON, Call
+from tallyboard.web.api.calls import CALLS
+from tallyboard.web.api.shapes import JSON, Call
 from tallyboard.web.app import ROUTES
 from tallyboard.web.security import SESSION_COOKIE, form_token
 from tests import engines
@@ -72,6 +73,10 @@ BEFORE_SIGNING_IN = {"POST /sign-in", "POST /invitation"}
 """Forms of people without a session; their token is bound to a cookie of the visit."""
 BODIES: dict[str, Any] = {
     "post /api/v1/events": event("matrix"),
+    "post /api/v3/openmeter/events": event("matrix"),
+    "post /v3/openmeter/events": event("matrix"),
+    "post /api/v1/litellm": [],
+    "post /api/v1/meters/{slug}/query": {"windowSize": "DAY"},
     "post /api/v1/check": {"user": "alice"},
     "post /api/v1/check/openai": {"user": "alice"},
     "post /api/v1/check/anthropic": {"user": "alice"},
@@ -228,7 +233,7 @@ def test_a_key_bound_to_a_user_speaks_for_that_user_alone(cast: Cast, scope: Sco
 
 
 def _call(cast: Cast, call: Call, headers: dict[str, str]) -> httpx.Response:
-    path = call.path.replace("{key}", "alice").replace("{id}", "none")
+    path = call.path.replace("{key}", "alice").replace("{id}", "none").replace("{slug}", "credits").replace("{feature}", "credits")
     body = BODIES.get(f"{call.method} {call.path}")
     return _ask(cast, call.method.upper(), path, headers, **({"json": body} if call.body and JSON in call.body else {}))
 

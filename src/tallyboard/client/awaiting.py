@@ -65,10 +65,17 @@ class AsyncClient:
         return AsyncHold(self, exchange.wanted(user, credits=credits, units=units, data=data, type=type, ttl_s=ttl_s, id=id))
 
     async def settle(
-        self, hold_id: str, *, data: Mapping[str, Any], type: str = exchange.EVENT_TYPE, id: str | None = None, user: str | None = None
+        self,
+        hold_id: str,
+        *,
+        data: Mapping[str, Any],
+        type: str = exchange.EVENT_TYPE,
+        source: str = exchange.EVENT_SOURCE,
+        id: str | None = None,
+        user: str | None = None,
     ) -> Settled:
-        """Record what was used under a hold; NotSettled where Tallyboard cannot be reached. The same id counts once."""
-        return await self._run(self._exchange.settle(exchange.usage(hold_id, user, data, type, id)))
+        """Record what was used under a hold; NotSettled where Tallyboard cannot be reached. The same source and id count once."""
+        return await self._run(self._exchange.settle(exchange.usage(hold_id, user, data, type, source, id)))
 
     async def settle_kept(self) -> int:
         """Send kept usage again; how much is kept still."""

@@ -314,9 +314,9 @@ def wanted(
     return Wanted(made, user, {**({} if user is None else {"user": user}), **much, "ttl_s": ttl_s, "id": made})
 
 
-def usage(hold_id: str, user: str | None, data: Mapping[str, Any], type: str, id: str | None) -> Usage:
+def usage(hold_id: str, user: str | None, data: Mapping[str, Any], type: str, source: str, id: str | None) -> Usage:
     """Usage of a hold, as a CloudEvent. It says no time: settled, it counts when its hold was granted, else when it comes."""
-    event = {"specversion": "1.0", "id": id or hold_id, "source": EVENT_SOURCE, "type": type, "data": dict(data)}
+    event = {"specversion": "1.0", "id": id or hold_id, "source": source, "type": type, "data": dict(data)}
     return Usage(hold_id, event if user is None else {**event, "subject": user})
 
 

@@ -7,16 +7,18 @@ answers are read. Set by environment variables (docs/clients.md); read when the 
 import os
 import re
 from collections.abc import Mapping, MutableMapping
+from hashlib import blake2b
 from typing import Any
 
 from litellm.constants import LITELLM_PROXY_ADMIN_NAME
 from litellm.integrations.custom_logger import CustomLogger
 from litellm.proxy._types import ProxyException
 
-from tallyboard.client.answers import ClientError, LimitReached, Rejected, Unreachable
+from tallyboard.client.answers import ClientError, LimitReached, NotSettled, Rejected, Unreachable
 from tallyboard.client.awaiting import AsyncClient
 from tallyboard.client.exchange import FAIL_CLOSED, FAIL_OPEN, log
 
+SOURCE = "litellm"
 UNATTRIBUTED = "unattributed"
 HELD = frozenset(
     {
@@ -29,7 +31,7 @@ HELD = frozenset(
 RETRY_AFTER_S = 5
 _KEY = "tallyboard_hold"
 _BUCKETS = ("metadata", "litellm_metadata")
-_MODEL_CHARACTERS_MAX = 256
+_NAME_CHARACTERS_MAX = 256
 _WHEN_UNREACHABLE = {"open": FAIL_OPEN, "closed": FAIL_CLOSED}
 
 
@@ -50,7 +52,7 @@ class Held(str):
 
 
 class _PROXY_Tallyboard(CustomLogger):  # type: ignore[misc]  # noqa: N801  LiteLLM runs callbacks of such names also for a `no-log` request.
-    """The callback. The event's id is the hold's: not `litellm_call_id`, which a caller may choose, and so choose to count once."""
+    """The callback. LiteLLM's generic logger may send the same calls to Tallyboard: they are marked as settled, and have the same ids there."""
 
     def __init__(self, client: AsyncClient, hold_credits: str) -> None:
         super().__init__()
@@ -81,9 +83,12 @@ class _PROXY_Tallyboard(CustomLogger):  # type: ignore[misc]  # noqa: N801  Lite
         payload = kwargs.get("standard_logging_object")
         if hold is None or payload is None:
             return
+        payload["metadata"][_KEY] = hold.id
         try:
-            await self.client.settle(hold.id, data=_usage(payload), user=hold.user)
+            await self.client.settle(hold.id, data=_usage(payload), source=SOURCE, id=identity(payload), user=hold.user)
         except ClientError as error:
+            if not (isinstance(error, NotSettled) and error.kept):
+                del payload["metadata"][_KEY]
             log.error("usage is not recorded: %s", error)
 
     async def async_post_call_failure_hook(
@@ -102,6 +107,16 @@ def person(user_id: str | None, end_user: str | None) -> str:
     """Who a call counts for: the key's owner, else whom the request names; the proxy's own administrator is nobody."""
     owner = user_id if user_id != LITELLM_PROXY_ADMIN_NAME else None
     return owner or end_user or UNATTRIBUTED
+
+
+def identity(payload: Mapping[str, Any]) -> str:
+    """A call's id, as Tallyboard makes it of a generic logger's record.
+
+    When the call began is part of it: its caller may choose `litellm_call_id`, and so choose to count once for all.
+    """
+    made = f"{payload['litellm_call_id'] or payload['id']}@{payload['startTime']:.6f}"
+    plain = len(made) <= _NAME_CHARACTERS_MAX and made.isascii() and made.isprintable()
+    return made if plain else blake2b(made.encode(errors="surrogatepass"), digest_size=16).hexdigest()
 
 
 def from_environment(environment: Mapping[str, str]) -> _PROXY_Tallyboard:
@@ -126,13 +141,15 @@ def _refusal(message: str, type: str, status: int, headers: Mapping[str, str]) -
 def _usage(payload: Mapping[str, Any]) -> dict[str, Any]:
     """What was used, and nothing of what was said. Tokens read from and written to a cache are part of the input tokens, too."""
     details = (payload["metadata"].get("usage_object") or {}).get("prompt_tokens_details") or {}
+    read, written = details.get("cached_tokens") or 0, details.get("cache_creation_tokens") or 0
     counted = {
         "input_tokens": payload["prompt_tokens"],
+        "uncached_input_tokens": max(payload["prompt_tokens"] - read - written, 0),
         "output_tokens": payload["completion_tokens"],
-        "cache_read_tokens": details.get("cached_tokens"),
-        "cache_write_tokens": details.get("cache_creation_tokens"),
+        "cache_read_tokens": read,
+        "cache_write_tokens": written,
     }
-    model = str(payload["model"])[:_MODEL_CHARACTERS_MAX]
+    model = str(payload["model"])[:_NAME_CHARACTERS_MAX]
     return {"model": model, "requests": 1, **{name: tokens for name, tokens in counted.items() if tokens}}
 
 

@@ -67,6 +67,17 @@ class Charger:
             raise BadQuantity("the event would be charged more than 1,000,000,000 credits")
         return Charge(units, rated, negative) if rated else _UNRATED
 
+    def quantities(self, type: str, model: str, data: Mapping[str, object]) -> dict[str, int | Fraction]:
+        """What each meter counts of an event, by the meter's name; BadQuantity where a metered field is no usable number."""
+        found: dict[str, int | Fraction] = {}
+        terms = self._terms(type, model) if type in self._types else {}
+        for field in data:
+            for term in terms.get(field, ()):
+                quantity = term.quantity(data)
+                if quantity is not None:
+                    found[term.meter] = found.get(term.meter, 0) + quantity * term.factor
+        return found
+
     def _terms(self, type: str, model: str) -> dict[str, list["_Term"]]:
         found = self._applicable.get((type, model))
         if found is None:
@@ -79,9 +90,11 @@ class Charger:
 class _Term:
     """A field of `data` that a meter counts. Whole units per quantity stay integers, so most charges are one multiplication."""
 
-    __slots__ = ("_contains", "_field", "_rates", "_unless")
+    __slots__ = ("_contains", "_field", "_rates", "_unless", "factor", "meter")
 
     def __init__(self, meter: Meter, field: str, factor: Fraction, unless: str | None) -> None:
+        self.meter = meter.name
+        self.factor = _whole_if_possible(factor)
         self._field = field
         self._unless = unless
         self._contains = meter.contains if unless is None else ()

@@ -9,7 +9,7 @@ from litestar.types import ASGIApp
 
 from tallyboard.app import App
 from tallyboard.web import body, metrics, problems, security
-from tallyboard.web.api import document, operations, policy, usage, users
+from tallyboard.web.api import document, openmeter, operations, policy, usage, users
 from tallyboard.web.lane import with_lane
 from tallyboard.web.live import Streams
 from tallyboard.web.pages import (
@@ -56,6 +56,7 @@ ROUTES = [
     users.get_users,
     users.put_user,
     users.delete_profile,
+    *openmeter.ROUTES,
     policy.get_policy,
     policy.put_policy,
     policy.get_overrides,

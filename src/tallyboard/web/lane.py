@@ -1,4 +1,4 @@
-"""The hot doors as plain ASGI functions in front of the framework: events here, limits and otlp beside.
+"""The hot doors as plain ASGI functions in front of the framework: events here; limits, OpenTelemetry and LiteLLM's records beside.
 
 Small requests are worked off on the event loop; large ones in another process, so that nobody else waits.
 """
@@ -17,13 +17,14 @@ from tallyboard.intake.accept import Accepted, accept
 from tallyboard.intake.cloudevents import BadBody
 from tallyboard.intake.event import Refusal
 from tallyboard.intake.worker import Question
-from tallyboard.ledger.contract import Batch, Outcome
+from tallyboard.ledger.contract import Batch
 from tallyboard.people.keys import Scope as KeyScope
-from tallyboard.web import body, limits, metrics, otlp, problems, raw, refusals
+from tallyboard.web import body, limits, litellm, metrics, otlp, problems, raw, taken
 from tallyboard.web.problems import Problem
 from tallyboard.web.security import caller, off_loop
 
-EVENTS_PATH = "/api/v1/events"
+EVENTS_PATHS = {"/api/v1/events": 204, "/api/v3/openmeter/events": 202, "/v3/openmeter/events": 202}
+"""Where events are taken, and the status that says so: OpenMeter's, of which gateways know the newer."""
 INLINE_BYTES_MAX = 65_536
 
 
@@ -41,7 +42,10 @@ def with_lane(app: App, framework: ASGIApp) -> ASGIApp:
             if scope["path"] in otlp.PATHS:
                 await otlp.answer(app, scope, receive, send)
                 return
-            if scope["path"] == EVENTS_PATH and scope["method"] == "POST":
+            if scope["path"] == litellm.PATH:
+                await litellm.answer(app, scope, receive, send)
+                return
+            if scope["path"] in EVENTS_PATHS and scope["method"] == "POST":
                 await _post_events(app, scope, receive, send)
                 return
         await framework(scope, receive, send)
@@ -51,15 +55,18 @@ def with_lane(app: App, framework: ASGIApp) -> ASGIApp:
 
 async def _post_events(app: App, scope: HTTPScope, receive: Receive, send: Send) -> None:
     try:
-        status, content = await _take(app, raw.headers_of(scope), receive)
+        content = await _take(app, raw.headers_of(scope), receive)
     except Exception as error:  # noqa: BLE001  The framework's net is behind us here.
         await raw.answer_problem(send, error)
         return
-    await raw.answer(send, status, content, {"Content-Type": "application/json"} if content else {})
+    if content:
+        await raw.answer(send, 200, content, {"Content-Type": "application/json"})
+    else:
+        await raw.answer(send, EVENTS_PATHS[scope["path"]], b"", {})
 
 
-async def _take(app: App, headers: Mapping[str, str], receive: Receive) -> tuple[int, bytes]:
-    """The way of a request: who sends, what, is it good, is it on disk."""
+async def _take(app: App, headers: Mapping[str, str], receive: Receive) -> bytes:
+    """The way of a request: who sends, what, is it good, is it on disk. What is to be told beyond that, nothing where all is well."""
     now_us = clock.now_us()
     who = await off_loop(app, lambda: caller(app, headers.get("authorization"), (KeyScope.INGEST,), now_us))
     content = await body.read(headers, receive)
@@ -71,7 +78,7 @@ async def _take(app: App, headers: Mapping[str, str], receive: Receive) -> tuple
     except Problem as problem:
         app.refused(who.key.account_id, who.actor, problem.name, 1, problem.detail)
         raise
-    refusals.note(app, who, accepted.refused)
+    taken.note_refused(app, who, accepted.refused)
     prefer = headers.get("prefer", "").replace(" ", "").lower().split(",")
     lenient = "handling=lenient" in prefer
     if accepted.refused and not lenient:
@@ -79,22 +86,8 @@ async def _take(app: App, headers: Mapping[str, str], receive: Receive) -> tuple
     outcome = await asyncio.wrap_future(app.ledger.append(Batch(who.key.account_id, accepted.entries, now_us, who.actor)))
     metrics.taken(outcome)
     if "return=representation" in prefer or accepted.refused:
-        return 200, orjson.dumps(representation(outcome, accepted.refused))
-    return 204, b""
-
-
-def representation(outcome: Outcome, refused: tuple[Refusal, ...]) -> dict[str, object]:
-    """What became of a request's events, as `Prefer: return=representation` shows it."""
-    return {
-        "accepted": outcome.accepted,
-        "duplicate": outcome.duplicate,
-        "conflict": outcome.conflict,
-        "refused": _listed(refused),
-    }
-
-
-def _listed(refused: tuple[Refusal, ...]) -> list[dict[str, object]]:
-    return [{"index": each.index, "reason": each.reason, "detail": each.detail} for each in refused]
+        return orjson.dumps(taken.representation(outcome, accepted.refused))
+    return b""
 
 
 def _accept(headers: Mapping[str, str], content: bytes, who: Caller, now_us: int) -> Accepted:
@@ -120,4 +113,4 @@ def _refused(refused: tuple[Refusal, ...], good: int) -> Problem:
         detail += f" ({len(refused):,} events are refused in all)"
     if good:
         detail += "; nothing was stored. Send `Prefer: handling=lenient` to have the good ones taken"
-    return Problem(400, "events-refused", "Events were refused", detail, more={"refused": _listed(refused)})
+    return Problem(400, "events-refused", "Events were refused", detail, more={"refused": taken.listed(refused)})

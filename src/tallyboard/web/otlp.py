@@ -22,7 +22,7 @@ from tallyboard.intake.otlp.usage import Signal
 from tallyboard.intake.worker import Question
 from tallyboard.ledger.contract import Batch
 from tallyboard.people.keys import Scope as KeyScope
-from tallyboard.web import body, metrics, problems, raw, refusals
+from tallyboard.web import body, metrics, problems, raw, taken
 from tallyboard.web.problems import Problem
 from tallyboard.web.security import caller, off_loop
 
@@ -73,7 +73,7 @@ async def _take(app: App, signal: Signal, headers: Mapping[str, str], encoding: 
     except Problem as problem:
         app.refused(who.key.account_id, who.actor, problem.name, 1, problem.detail)
         raise
-    refusals.note(app, who, refused)
+    taken.note_refused(app, who, refused)
     outcome = await asyncio.wrap_future(app.ledger.append(batch))
     metrics.taken(outcome)
     return request.success(signal, encoding, len(refused), _message(signal, refused, outcome.unrated))

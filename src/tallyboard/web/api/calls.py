@@ -5,162 +5,116 @@ against the routes, against the scopes that really open a door, and against what
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
-from msgspec import Struct
-
-from tallyboard import credits
-from tallyboard.intake.event import KEY_CHARACTERS_MAX
 from tallyboard.people.keys import Scope
+from tallyboard.web.api import openmeter_calls
+from tallyboard.web.api.shapes import (
+    COUNT,
+    DAY,
+    INSTANT,
+    JSON,
+    KEY,
+    TEXT,
+    UNITS,
+    USER,
+    Call,
+    Schema,
+    header,
+    in_path,
+    known,
+    list_of,
+    object_of,
+    or_null,
+    query,
+    text,
+)
 from tallyboard.web.api.users import KeyChoice
 
-Schema = Mapping[str, Any]
-JSON = "application/json"
-_TEXT = "text/plain"
-
-
-class Call(Struct, frozen=True, kw_only=True):
-    """One call: who may make it (any of `scopes`, or the scope admin; anybody where there are none), and what it takes and gives.
-
-    `answers` are those of success: a status with its media types and their schemas. `refusals` are the statuses it may give beyond
-    those that every call of its kind may give.
-    """
-
-    method: str
-    path: str
-    summary: str
-    about: str
-    group: str
-    scopes: Sequence[Scope] = ()
-    parameters: Sequence[Schema] = ()
-    body: Mapping[str, Schema] | None = None
-    body_required: bool = True
-    answers: Mapping[int, Mapping[str, Schema]]
-    headers: Mapping[str, str] = {}
-    refusals: Sequence[int] = ()
-
-
-def _text(**more: object) -> Schema:
-    return {"type": "string", **more}
-
-
-def _object(properties: Mapping[str, Schema], required: Sequence[str] | None = None, **more: object) -> Schema:
-    return {"type": "object", "properties": properties, "required": list(properties) if required is None else list(required), **more}
-
-
-def _list(items: Schema, **more: object) -> Schema:
-    return {"type": "array", "items": items, **more}
-
-
-def _known(name: str) -> Schema:
-    return {"$ref": f"#/components/schemas/{name}"}
-
-
-def _or_null(schema: Schema) -> Schema:
-    return {"anyOf": [schema, {"type": "null"}]}
-
-
-def _query(name: str, schema: Schema, about: str) -> Schema:
-    return {"name": name, "in": "query", "required": False, "schema": schema, "description": about}
-
-
-def _header(name: str, schema: Schema, about: str) -> Schema:
-    return {"name": name, "in": "header", "required": False, "schema": schema, "description": about}
-
-
-def _path(name: str, about: str) -> Schema:
-    return {"name": name, "in": "path", "required": True, "schema": _KEY, "description": about}
-
-
-_COUNT: Schema = {"type": "integer", "minimum": 0}
-_UNITS: Schema = {"type": "integer", "description": f"{credits.UNITS_PER_CREDIT:,} units are one credit."}
-_KEY = _text(minLength=1, maxLength=KEY_CHARACTERS_MAX)
-_DAY = _text(format="date")
-_INSTANT = _text(format="date-time")
-_DAYS = _list(_UNITS, description="Units a day, aligned with `days` of the answer.")
-_USER = _path("key", "The user's key, percent-encoded: a slash in it is %2F.")
-_HOLD = _path("id", "The hold's id, percent-encoded.")
-_IF_MATCH = _header("If-Match", _text(), "The ETag of the state that is changed: 412 where it has passed.")
-_NAMES = {"user": _text(), "email": _or_null(_text()), "label": _text()}
-_AMOUNT_FIELDS = {"credits": _text(), "units": _UNITS}
+_DAYS = list_of(UNITS, description="Units a day, aligned with `days` of the answer.")
+_HOLD = in_path("id", "The hold's id, percent-encoded.")
+_IF_MATCH = header("If-Match", text(), "The ETag of the state that is changed: 412 where it has passed.")
+_NAMES = {"user": text(), "email": or_null(text()), "label": text()}
+_AMOUNT_FIELDS = {"credits": text(), "units": UNITS}
 
 SCHEMAS: Mapping[str, Schema] = {
-    "Problem": _object(
-        {"type": _text(), "title": _text(), "status": {"type": "integer"}, "detail": _text()},
+    **openmeter_calls.SCHEMAS,
+    "Problem": object_of(
+        {"type": text(), "title": text(), "status": {"type": "integer"}, "detail": text()},
         description="RFC 9457. `type` is stable; `detail` says what, where, and how to mend it.",
     ),
-    "Refused": _object({"index": _COUNT, "reason": _text(), "detail": _text()}),
+    "Refused": object_of({"index": COUNT, "reason": text(), "detail": text()}),
     "Limit": {
-        **_object({"credits": {"type": ["string", "number"]}, "units": _COUNT}, required=(), additionalProperties=False),
+        **object_of({"credits": {"type": ["string", "number"]}, "units": COUNT}, required=(), additionalProperties=False),
         "description": "An amount, said once: credits with up to eight decimals, or units.",
     },
-    "Event": _object(
+    "Event": object_of(
         {
             "specversion": {"const": "1.0"},
-            "id": _KEY,
-            "source": _KEY,
-            "type": _KEY,
-            "subject": _text(description="The user's key."),
-            "time": _INSTANT,
+            "id": KEY,
+            "source": KEY,
+            "type": KEY,
+            "subject": text(description="The user's key."),
+            "time": INSTANT,
             "data": {"type": "object"},
         },
         required=("specversion", "id", "source", "type"),
         description="A CloudEvent. The account is the API key's.",
     ),
-    "Taken": _object({"accepted": _COUNT, "duplicate": _COUNT, "conflict": _COUNT, "refused": _list(_known("Refused"))}),
-    "Usage": _object(
+    "Taken": object_of({"accepted": COUNT, "duplicate": COUNT, "conflict": COUNT, "refused": list_of(known("Refused"))}),
+    "Logged": object_of({"accepted": COUNT, "duplicate": COUNT, "conflict": COUNT, "refused": list_of(known("Refused")), "skipped": COUNT}),
+    "Usage": object_of(
         {
-            "account": _object({"name": _text(), "timezone": _text()}),
-            "from": _DAY,
-            "to": _DAY,
-            "complete_through": _INSTANT,
-            "total": _known("Amount"),
-            "days": _list(
-                _object({"day": _DAY, "starts_at": _INSTANT, "ends_at": _INSTANT, **_AMOUNT_FIELDS, "complete": {"type": "boolean"}})
+            "account": object_of({"name": text(), "timezone": text()}),
+            "from": DAY,
+            "to": DAY,
+            "complete_through": INSTANT,
+            "total": known("Amount"),
+            "days": list_of(
+                object_of({"day": DAY, "starts_at": INSTANT, "ends_at": INSTANT, **_AMOUNT_FIELDS, "complete": {"type": "boolean"}})
             ),
-            "users": _list(_object({**_NAMES, **_AMOUNT_FIELDS, "days": _DAYS})),
-            "others": _object({"users": _COUNT, **_AMOUNT_FIELDS, "days": _DAYS}),
+            "users": list_of(object_of({**_NAMES, **_AMOUNT_FIELDS, "days": _DAYS})),
+            "others": object_of({"users": COUNT, **_AMOUNT_FIELDS, "days": _DAYS}),
             "truncated": {"type": "boolean"},
         }
     ),
-    "Preview": _object(
+    "Preview": object_of(
         {
-            "users": _COUNT,
-            "user_days": _COUNT,
-            "of": _object({"users": _COUNT, "user_days": _COUNT}),
-            "days": _list(_object({"day": _DAY, "users": _COUNT})),
-            "who": _list(_object({"user": _text(), "label": _text(), "days": _list(_DAY), "most": _known("Amount")})),
+            "users": COUNT,
+            "user_days": COUNT,
+            "of": object_of({"users": COUNT, "user_days": COUNT}),
+            "days": list_of(object_of({"day": DAY, "users": COUNT})),
+            "who": list_of(object_of({"user": text(), "label": text(), "days": list_of(DAY), "most": known("Amount")})),
         }
     ),
-    "History": _object(
+    "History": object_of(
         {
-            "changes": _list(_object({"at": _INSTANT, "by": _text(), "action": _text()})),
-            "cursor": _or_null({"type": "integer"}),
-            "applied": _object({"user": _text(), "at": _text(), "limit": _or_null(_known("Amount")), "origin": _text()}),
+            "changes": list_of(object_of({"at": INSTANT, "by": text(), "action": text()})),
+            "cursor": or_null({"type": "integer"}),
+            "applied": object_of({"user": text(), "at": text(), "limit": or_null(known("Amount")), "origin": text()}),
         },
         required=("changes", "cursor"),
     ),
-    "Checked": _object({"allowed": {"const": True}, "allowance": _known("Allowance")}),
-    "HoldWanted": _object(
+    "Checked": object_of({"allowed": {"const": True}, "allowance": known("Allowance")}),
+    "HoldWanted": object_of(
         {
-            "user": _KEY,
-            "units": _COUNT,
+            "user": KEY,
+            "units": COUNT,
             "credits": {"type": ["string", "number"]},
             "data": {"type": "object"},
-            "type": _text(),
+            "type": text(),
             "ttl_s": {"type": "integer", "minimum": 1, "maximum": 86_400},
-            "id": _KEY,
+            "id": KEY,
         },
         required=("user",),
         additionalProperties=False,
         description="How much is said once: `units`, `credits`, or `data` and `type` as the event will have them.",
     ),
-    "Outstanding": _object(
-        {"holds": _list(_object({"id": _text(), "user": _text(), "units": _COUNT, "granted_at": _INSTANT, "expires_at": _INSTANT}))}
+    "Outstanding": object_of(
+        {"holds": list_of(object_of({"id": text(), "user": text(), "units": COUNT, "granted_at": INSTANT, "expires_at": INSTANT}))}
     ),
 }
 
-_NAMED_USER = {"user": _KEY}
+_NAMED_USER = {"user": KEY}
 _LIMIT_HEADERS = {
     "RateLimit-Policy": "The daily limit in whole credits.",
     "RateLimit": "What is left, and the seconds until it resets.",
@@ -168,16 +122,32 @@ _LIMIT_HEADERS = {
     "x-should-retry": "false: clients of OpenAI and Anthropic then give up at once.",
 }
 _EVENT_TYPES = ("application/cloudevents+json", "application/cloudevents-batch+json", JSON)
-_EVENT_BODIES = (_known("Event"), _list(_known("Event"), maxItems=10_000), {"anyOf": [_known("Event"), _list(_known("Event"))]})
+_EVENT_BODIES = (known("Event"), list_of(known("Event"), maxItems=10_000), {"anyOf": [known("Event"), list_of(known("Event"))]})
+_RECORD: Schema = {"type": "object", "description": "A StandardLoggingPayload."}
 _RANGE = (
-    _query("window", _text(enum=["7", "14", "30"]), "The last so many account days, today included; 30 where nothing is said."),
-    _query("from", _DAY, "First account day; goes with `to`."),
-    _query("to", _DAY, "Last account day; a range holds 400 at most."),
-    _query("user", _text(), "One user alone."),
-    _query("top", {"type": "integer", "minimum": 0, "maximum": 200}, "How many users are listed; the rest are Others."),
-    _query("timezone", _text(), "Another IANA zone for the days, as a question: what if."),
+    query("window", text(enum=["7", "14", "30"]), "The last so many account days, today included; 30 where nothing is said."),
+    query("from", DAY, "First account day; goes with `to`."),
+    query("to", DAY, "Last account day; a range holds 400 at most."),
+    query("user", text(), "One user alone."),
+    query("top", {"type": "integer", "minimum": 0, "maximum": 200}, "How many users are listed; the rest are Others."),
+    query("timezone", text(), "Another IANA zone for the days, as a question: what if."),
 )
-_SEARCH = (_query("search", _text(), "A part of what is looked for."), _query("cursor", _text(), "The `cursor` of the page before."))
+_SEARCH = (query("search", text(), "A part of what is looked for."), query("cursor", text(), "The `cursor` of the page before."))
+
+
+def _events(path: str, status: int, summary: str, about: str) -> Call:
+    return Call(
+        method="post",
+        path=path,
+        summary=summary,
+        about=f"{about} {status} says that all of it is on disk. `Prefer: return=representation` asks for counts, "
+        "`Prefer: handling=lenient` has the good ones taken where others are refused.",
+        group="usage",
+        scopes=(Scope.INGEST,),
+        parameters=(header("Prefer", text(), "return=representation, handling=lenient"),),
+        body=dict(zip(_EVENT_TYPES, _EVENT_BODIES, strict=True)),
+        answers={status: {}, 200: {JSON: known("Taken")}},
+    )
 
 
 def _check(path: str, summary: str, about: str) -> Call:
@@ -189,12 +159,12 @@ def _check(path: str, summary: str, about: str) -> Call:
         group="limits",
         scopes=(Scope.CHECK,),
         parameters=(
-            _query("deny_status", _text(enum=["", "429", "403"]), "The status of a refusal; nginx takes 403 alone for one."),
-            _query("user", _text(), "Whom it is about, where there is no body."),
+            query("deny_status", text(enum=["", "429", "403"]), "The status of a refusal; nginx takes 403 alone for one."),
+            query("user", text(), "Whom it is about, where there is no body."),
         ),
-        body={JSON: _object(_NAMED_USER)},
+        body={JSON: object_of(_NAMED_USER)},
         body_required=False,
-        answers={200: {JSON: _known("Checked")}},
+        answers={200: {JSON: known("Checked")}},
         headers=_LIMIT_HEADERS,
         refusals=(429,),
     )
@@ -208,25 +178,27 @@ def _hold(path: str, summary: str, about: str) -> Call:
         about=about,
         group="limits",
         scopes=(Scope.CHECK,),
-        body={JSON: _known("HoldWanted")},
-        answers={201: {JSON: _known("HoldAnswer")}, 200: {JSON: _known("HoldAnswer")}},
+        body={JSON: known("HoldWanted")},
+        answers={201: {JSON: known("HoldAnswer")}, 200: {JSON: known("HoldAnswer")}},
         headers=_LIMIT_HEADERS,
         refusals=(409, 429),
     )
 
 
 CALLS: Sequence[Call] = (
+    _events("/api/v1/events", 204, "Take usage in", "CloudEvents in all three HTTP modes, plain or gzip."),
+    _events("/api/v3/openmeter/events", 202, "Take usage in as OpenMeter 3 does", "For gateways that know this address, such as Kong."),
+    _events("/v3/openmeter/events", 202, "Take usage in as Konnect does", "The same, at the address of the hosted one."),
     Call(
         method="post",
-        path="/api/v1/events",
-        summary="Take usage in",
-        about="CloudEvents in all three HTTP modes, plain or gzip. 204 says that all of it is on disk. "
-        "`Prefer: return=representation` asks for counts, `Prefer: handling=lenient` has the good ones taken where others are refused.",
+        path="/api/v1/litellm",
+        summary="Take what LiteLLM logs",
+        about="StandardLoggingPayloads of LiteLLM's generic logger: an array, a single object or NDJSON, plain or gzip. What is good is "
+        "on disk when this is answered; failed calls are skipped. Prompts and answers are never read.",
         group="usage",
         scopes=(Scope.INGEST,),
-        parameters=(_header("Prefer", _text(), "return=representation, handling=lenient"),),
-        body=dict(zip(_EVENT_TYPES, _EVENT_BODIES, strict=True)),
-        answers={204: {}, 200: {JSON: _known("Taken")}},
+        body={JSON: {"anyOf": [list_of(_RECORD, maxItems=10_000), _RECORD]}, "application/x-ndjson": text()},
+        answers={200: {JSON: known("Logged")}},
     ),
     Call(
         method="get",
@@ -237,7 +209,7 @@ CALLS: Sequence[Call] = (
         group="usage",
         scopes=(Scope.READ,),
         parameters=_RANGE,
-        answers={200: {JSON: _known("Usage"), "text/csv": _text()}, 304: {}},
+        answers={200: {JSON: known("Usage"), "text/csv": text()}, 304: {}},
     ),
     Call(
         method="get",
@@ -246,8 +218,8 @@ CALLS: Sequence[Call] = (
         about="An event whenever the answer may have changed. A signed-in administrator may listen, too.",
         group="usage",
         scopes=(Scope.READ,),
-        parameters=(_query("since", _text(), "The state that is known."),),
-        answers={200: {"text/event-stream": _text()}},
+        parameters=(query("since", text(), "The state that is known."),),
+        answers={200: {"text/event-stream": text()}},
     ),
     Call(
         method="get",
@@ -257,7 +229,7 @@ CALLS: Sequence[Call] = (
         group="users",
         scopes=(Scope.READ,),
         parameters=_SEARCH,
-        answers={200: {JSON: _known("UserPage")}},
+        answers={200: {JSON: known("UserPage")}},
     ),
     Call(
         method="put",
@@ -266,9 +238,9 @@ CALLS: Sequence[Call] = (
         about="Set a user's email and name; null takes one away.",
         group="users",
         scopes=(Scope.ADMIN,),
-        parameters=(_USER,),
-        body={JSON: _object({"email": _or_null(_text()), "name": _or_null(_text())}, required=(), additionalProperties=False)},
-        answers={200: {JSON: _known("User")}},
+        parameters=(USER,),
+        body={JSON: object_of({"email": or_null(text()), "name": or_null(text())}, required=(), additionalProperties=False)},
+        answers={200: {JSON: known("User")}},
     ),
     Call(
         method="delete",
@@ -277,8 +249,8 @@ CALLS: Sequence[Call] = (
         about="Email, name and reasons go, and the key where it may be a name; sums stay.",
         group="users",
         scopes=(Scope.ADMIN,),
-        parameters=(_USER, _query("key", _text(enum=[choice.value for choice in KeyChoice]), "What becomes of the user's key.")),
-        answers={200: {JSON: _known("Erased")}},
+        parameters=(USER, query("key", text(enum=[choice.value for choice in KeyChoice]), "What becomes of the user's key.")),
+        answers={200: {JSON: known("Erased")}},
         refusals=(404,),
     ),
     Call(
@@ -288,8 +260,8 @@ CALLS: Sequence[Call] = (
         about="Limit, used, held, remaining, and when it resets. A key that is bound to a user sees that one alone.",
         group="limits",
         scopes=(Scope.READ, Scope.CHECK),
-        parameters=(_USER,),
-        answers={200: {JSON: _known("Allowance")}},
+        parameters=(USER,),
+        answers={200: {JSON: known("Allowance")}},
         refusals=(404,),
     ),
     _check("/api/v1/check", "May the user go on?", "Allowed while used + held < limit; nothing is set aside. GET works, too."),
@@ -305,7 +277,7 @@ CALLS: Sequence[Call] = (
         about="Those that have neither ended nor expired, oldest first.",
         group="limits",
         scopes=(Scope.READ, Scope.CHECK),
-        answers={200: {JSON: _known("Outstanding")}},
+        answers={200: {JSON: known("Outstanding")}},
     ),
     Call(
         method="post",
@@ -315,8 +287,8 @@ CALLS: Sequence[Call] = (
         group="limits",
         scopes=(Scope.CHECK,),
         parameters=(_HOLD,),
-        body={JSON: _object({"data": {"type": "object"}, "type": _text()}, required=("data",))},
-        answers={200: {JSON: _known("SettleAnswer")}},
+        body={JSON: object_of({"data": {"type": "object"}, "type": text()}, required=("data",))},
+        answers={200: {JSON: known("SettleAnswer")}},
         refusals=(404,),
     ),
     Call(
@@ -337,7 +309,7 @@ CALLS: Sequence[Call] = (
         about="Default limit and timezone, with the ETag that a change must name.",
         group="policy",
         scopes=(Scope.READ,),
-        answers={200: {JSON: _known("PolicyAnswer")}},
+        answers={200: {JSON: known("PolicyAnswer")}},
         headers={"ETag": "The state."},
     ),
     Call(
@@ -348,8 +320,8 @@ CALLS: Sequence[Call] = (
         group="policy",
         scopes=(Scope.ADMIN,),
         parameters=(_IF_MATCH,),
-        body={JSON: _object({"default_limit": _or_null(_known("Limit")), "timezone": _text()}, required=(), additionalProperties=False)},
-        answers={200: {JSON: _known("PolicyAnswer")}},
+        body={JSON: object_of({"default_limit": or_null(known("Limit")), "timezone": text()}, required=(), additionalProperties=False)},
+        answers={200: {JSON: known("PolicyAnswer")}},
         headers={"ETag": "The state."},
         refusals=(412, 428),
     ),
@@ -361,7 +333,7 @@ CALLS: Sequence[Call] = (
         group="policy",
         scopes=(Scope.READ,),
         parameters=_SEARCH,
-        answers={200: {JSON: _known("OverridePage")}},
+        answers={200: {JSON: known("OverridePage")}},
     ),
     Call(
         method="get",
@@ -370,8 +342,8 @@ CALLS: Sequence[Call] = (
         about="404 where the user has none.",
         group="policy",
         scopes=(Scope.READ,),
-        parameters=(_USER,),
-        answers={200: {JSON: _known("OverrideAnswer")}},
+        parameters=(USER,),
+        answers={200: {JSON: known("OverrideAnswer")}},
         headers={"ETag": "The state."},
         refusals=(404,),
     ),
@@ -382,15 +354,15 @@ CALLS: Sequence[Call] = (
         about="Takes effect at the next check. `If-None-Match: *` is for a user who has none.",
         group="policy",
         scopes=(Scope.ADMIN,),
-        parameters=(_USER, _IF_MATCH, _header("If-None-Match", _text(), "* where the user may have none yet.")),
+        parameters=(USER, _IF_MATCH, header("If-None-Match", text(), "* where the user may have none yet.")),
         body={
-            JSON: _object(
-                {"limit": _or_null(_known("Limit")), "reason": _text(), "expires_at": _or_null(_INSTANT)},
+            JSON: object_of(
+                {"limit": or_null(known("Limit")), "reason": text(), "expires_at": or_null(INSTANT)},
                 required=("limit",),
                 additionalProperties=False,
             )
         },
-        answers={200: {JSON: _known("OverrideAnswer")}},
+        answers={200: {JSON: known("OverrideAnswer")}},
         headers={"ETag": "The state."},
         refusals=(412,),
     ),
@@ -401,7 +373,7 @@ CALLS: Sequence[Call] = (
         about="From the next check on, the default counts again.",
         group="policy",
         scopes=(Scope.ADMIN,),
-        parameters=(_USER, _IF_MATCH),
+        parameters=(USER, _IF_MATCH),
         answers={204: {}},
         refusals=(404, 412),
     ),
@@ -412,8 +384,8 @@ CALLS: Sequence[Call] = (
         about="Who would have been paused on which of the last 30 days; users with a limit of their own keep it.",
         group="policy",
         scopes=(Scope.READ,),
-        body={JSON: _object({"default_limit": _or_null(_known("Limit"))}, additionalProperties=False)},
-        answers={200: {JSON: _known("Preview")}},
+        body={JSON: object_of({"default_limit": or_null(known("Limit"))}, additionalProperties=False)},
+        answers={200: {JSON: known("Preview")}},
     ),
     Call(
         method="get",
@@ -423,11 +395,11 @@ CALLS: Sequence[Call] = (
         group="policy",
         scopes=(Scope.READ,),
         parameters=(
-            _query("cursor", {"type": "integer"}, "The `cursor` of the page before."),
-            _query("user", _text(), "Goes with `at`."),
-            _query("at", _INSTANT, "Goes with `user`."),
+            query("cursor", {"type": "integer"}, "The `cursor` of the page before."),
+            query("user", text(), "Goes with `at`."),
+            query("at", INSTANT, "Goes with `user`."),
         ),
-        answers={200: {JSON: _known("History")}},
+        answers={200: {JSON: known("History")}},
     ),
     Call(
         method="get",
@@ -435,7 +407,7 @@ CALLS: Sequence[Call] = (
         summary="The process is alive",
         about="Answers as long as the process does.",
         group="operations",
-        answers={200: {_TEXT: _text()}},
+        answers={200: {TEXT: text()}},
     ),
     Call(
         method="get",
@@ -443,7 +415,7 @@ CALLS: Sequence[Call] = (
         summary="The ledger answers",
         about="503 while it does not: the type says `migrating` or `unavailable`.",
         group="operations",
-        answers={200: {_TEXT: _text()}},
+        answers={200: {TEXT: text()}},
     ),
     Call(
         method="get",
@@ -451,6 +423,7 @@ CALLS: Sequence[Call] = (
         summary="Prometheus metrics",
         about="Counters and gauges of this process.",
         group="operations",
-        answers={200: {_TEXT: _text()}},
+        answers={200: {TEXT: text()}},
     ),
+    *openmeter_calls.CALLS,
 )

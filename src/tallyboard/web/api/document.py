@@ -13,8 +13,9 @@ from tallyboard.people.directory import User
 from tallyboard.people.erasure import Erased
 from tallyboard.policy.limits import Allowance, Amount
 from tallyboard.web import problems
-from tallyboard.web.api.calls import CALLS, SCHEMAS, Call, Schema
+from tallyboard.web.api.calls import CALLS, SCHEMAS
 from tallyboard.web.api.policy import OverrideAnswer, OverridePage, PolicyAnswer
+from tallyboard.web.api.shapes import Call, Schema
 from tallyboard.web.api.users import UserPage
 from tallyboard.web.limits import HoldAnswer, SettleAnswer
 from tallyboard.web.pages import render

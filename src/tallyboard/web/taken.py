@@ -1,0 +1,32 @@
+"""What became of a request's events: noted for operators and administrators, told to whoever sent them."""
+
+from collections import Counter
+from collections.abc import Sequence
+
+from tallyboard.app import App, Caller
+from tallyboard.intake.event import Refusal
+from tallyboard.ledger.contract import Outcome
+from tallyboard.web import metrics
+
+
+def note_refused(app: App, who: Caller, refused: tuple[Refusal, ...]) -> None:
+    """Count what was refused by reason, each with an example."""
+    metrics.refused(refused)
+    for reason, events in Counter(each.reason for each in refused).items():
+        example = next(each.detail for each in refused if each.reason is reason)
+        app.refused(who.key.account_id, who.actor, reason, events, example)
+
+
+def representation(outcome: Outcome, refused: Sequence[Refusal]) -> dict[str, object]:
+    """What became of a request's events, as `Prefer: return=representation` shows it."""
+    return {
+        "accepted": outcome.accepted,
+        "duplicate": outcome.duplicate,
+        "conflict": outcome.conflict,
+        "refused": listed(refused),
+    }
+
+
+def listed(refused: Sequence[Refusal]) -> list[dict[str, object]]:
+    """Refusals as an answer lists them."""
+    return [{"index": each.index, "reason": each.reason, "detail": each.detail} for each in refused]
