@@ -9,7 +9,7 @@ from functools import partial
 from itertools import groupby
 from operator import itemgetter
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from msgspec import Struct
 
@@ -31,6 +31,9 @@ from tallyboard.policy.limits import Standing
 from tallyboard.rates import card
 from tallyboard.rates.charge import Charger
 from tallyboard.settings import Settings
+
+if TYPE_CHECKING:
+    from tallyboard.people.provider import Provider
 
 HOUSEKEEPING_SECONDS = 1.0
 KEY_USES_US = 60_000_000
@@ -95,6 +98,15 @@ def open_engine(settings: Settings) -> Engine:
     return PostgresEngine(settings.database_url, settings.database_connections)
 
 
+def open_provider(settings: Settings) -> "Provider | None":
+    """The provider that signs people in, None where the settings name none. Nothing is asked of it yet."""
+    if settings.openid is None:
+        return None
+    from tallyboard.people.provider import Provider  # noqa: PLC0415  Loads slowly, and most have none.
+
+    return Provider(settings.openid)
+
+
 class App:
     """One open ledger and what belongs to it. A context manager: leaving it writes what is queued and closes.
 
@@ -114,6 +126,7 @@ class App:
             raise
         self.ledger = Writer(self._engine, self._decide)
         self.recent = Recent(self._engine)
+        self.provider = open_provider(settings)
         self._expired_holds = 0
         self.worker = Worker()
         self._chargers: dict[tuple[int, int], Charger] = {}
@@ -129,6 +142,11 @@ class App:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
+
+    @property
+    def provider_name(self) -> str:
+        """What people call the provider that signs them in, "" where there is none."""
+        return self.settings.openid.name if self.settings.openid else ""
 
     def caller(self, secret: str, now_us: int) -> Caller | None:
         """Who has this API key, None where nobody has."""
@@ -213,6 +231,8 @@ class App:
         if self._housekeeper:
             self._housekeeper.join()
         self.worker.close()
+        if self.provider:
+            self.provider.close()
         with suppress(TallyboardError):
             self._note_refused()
             self._record_key_uses()

@@ -19,6 +19,8 @@ class Setting:
     variable: str
     default: str
     help: str
+    secret: bool = False
+    """Whether its value is shown to nobody."""
 
 
 TABLE = (
@@ -59,6 +61,46 @@ TABLE = (
         "no",
         "yes lets `serve` listen where others reach it although the public URL is not https.",
     ),
+    Setting(
+        "openid_issuer",
+        "TALLYBOARD_OPENID_ISSUER",
+        "",
+        "Sign in with OpenID Connect: the provider's issuer, exactly as it calls itself, such as https://accounts.google.com.",
+    ),
+    Setting("openid_client_id", "TALLYBOARD_OPENID_CLIENT_ID", "", "The id that the provider gave to this client."),
+    Setting("openid_client_secret", "TALLYBOARD_OPENID_CLIENT_SECRET", "", "The secret that goes with it; none for a public client.", True),
+    Setting("openid_name", "TALLYBOARD_OPENID_NAME", "single sign-on", "What people call the provider: the button says Sign in with …"),
+    Setting(
+        "openid_scopes",
+        "TALLYBOARD_OPENID_SCOPES",
+        "openid email profile",
+        "What is asked of the provider, separated by spaces; some need groups here before they tell any.",
+    ),
+    Setting(
+        "openid_domains",
+        "TALLYBOARD_OPENID_DOMAINS",
+        "",
+        "Only emails of these domains get in through the provider, separated by commas; none or * for any.",
+    ),
+    Setting(
+        "openid_new_members",
+        "TALLYBOARD_OPENID_NEW_MEMBERS",
+        "no",
+        "yes makes a member of everybody with such an email who signs in for the first time; the domains must then be set.",
+    ),
+    Setting(
+        "openid_admin_claim",
+        "TALLYBOARD_OPENID_ADMIN_CLAIM",
+        "",
+        "The claim that decides at every sign-in who is an administrator, such as groups; without one Tallyboard keeps the role.",
+    ),
+    Setting(
+        "openid_admin_values",
+        "TALLYBOARD_OPENID_ADMIN_VALUES",
+        "",
+        "The values of that claim that make an administrator, separated by commas.",
+    ),
+    Setting("passwords", "TALLYBOARD_PASSWORDS", "yes", "no lets people in through the provider alone; sign-in links go on working."),
     Setting("log_level", "TALLYBOARD_LOG_LEVEL", "warning", "How much is logged: debug, info, warning or error."),
 )
 
@@ -68,6 +110,22 @@ IDLE_HOURS_MIN, IDLE_HOURS_MAX = 1, 336
 LOOPBACK_NAMES = ("localhost", "127.0.0.1", "::1")
 _ANY_ADDRESS = {"0.0.0.0", "::"}  # noqa: S104  Compared with, not bound to.
 _HOST_NAME = re.compile(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?")
+
+
+@dataclass(frozen=True, slots=True)
+class OpenId:
+    """How people sign in with OpenID Connect."""
+
+    issuer: str
+    client_id: str
+    client_secret: str
+    name: str
+    scopes: str
+    domains: frozenset[str]
+    """Whose emails get in; empty for any."""
+    new_members: bool
+    admin_claim: str
+    admin_values: frozenset[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +142,8 @@ class Settings:
     allowed_hosts: tuple[str, ...]
     trusted_proxies: tuple[str, ...]
     plain_http: bool
+    openid: OpenId | None
+    passwords: bool
     log_level: str
 
     @property
@@ -148,8 +208,10 @@ def read(given: Mapping[str, object] | None = None, environment: Mapping[str, st
         raise Invalid(f"the log level must be debug, info, warning or error, not {texts['log_level']!r}")
     if texts["public_url"] and not texts["public_url"].startswith(("http://", "https://")):
         raise Invalid("the public URL must begin with https:// or http://")
-    if texts["plain_http"] not in {"yes", "no"}:
-        raise Invalid(f"TALLYBOARD_PLAIN_HTTP must be yes or no, not {texts['plain_http']!r}")
+    openid = _openid(texts)
+    passwords = _yes("passwords", texts)
+    if openid is None and not passwords:
+        raise Invalid("without passwords people sign in through a provider: set TALLYBOARD_OPENID_ISSUER, or TALLYBOARD_PASSWORDS=yes")
     return Settings(
         data=Path(texts["data"]),
         database_url=texts["database_url"],
@@ -160,9 +222,66 @@ def read(given: Mapping[str, object] | None = None, environment: Mapping[str, st
         session_idle_hours=int(idle),
         allowed_hosts=tuple(_host_name(each) for each in _listed(texts["allowed_hosts"])),
         trusted_proxies=tuple(_proxy(each) for each in _listed(texts["trusted_proxies"])),
-        plain_http=texts["plain_http"] == "yes",
+        plain_http=_yes("plain_http", texts),
+        openid=openid,
+        passwords=passwords,
         log_level=texts["log_level"],
     )
+
+
+def is_private(address: str) -> bool:
+    """Whether nobody on the way reads what goes to an address: by https, or to this machine itself."""
+    try:
+        parts = urlsplit(address)
+    except ValueError:
+        return False
+    return bool(parts.hostname) and (parts.scheme == "https" or (parts.scheme == "http" and _is_loopback(parts.hostname or "")))
+
+
+def _openid(texts: Mapping[str, str]) -> OpenId | None:
+    """How the provider is asked, None where no issuer is set; Invalid where what is set does not go together."""
+    issuer = texts["openid_issuer"].strip()
+    if not issuer:
+        return None
+    if not is_private(issuer):
+        raise Invalid(f"the OpenID issuer must begin with https://, such as https://accounts.google.com, not {issuer[:80]!r}")
+    client_id, client_secret = texts["openid_client_id"].strip(), texts["openid_client_secret"].strip()
+    if not client_id:
+        raise Invalid("set TALLYBOARD_OPENID_CLIENT_ID to the id that the provider gave to this client")
+    if not (client_id + client_secret).isascii():
+        raise Invalid("the OpenID client's id and secret are plain ASCII")
+    domains = frozenset(_host_name(each.removeprefix("@")) for each in _listed(texts["openid_domains"]) if each != "*")
+    new_members = _yes("openid_new_members", texts)
+    if new_members and not texts["openid_domains"].strip():
+        raise Invalid(
+            "TALLYBOARD_OPENID_NEW_MEMBERS=yes would let in whoever has an account at the provider: set TALLYBOARD_OPENID_DOMAINS, "
+            "to * where the provider knows your people alone"
+        )
+    admin_claim, admin_values = texts["openid_admin_claim"].strip(), frozenset(_listed(texts["openid_admin_values"]))
+    if bool(admin_claim) != bool(admin_values):
+        raise Invalid("TALLYBOARD_OPENID_ADMIN_CLAIM and TALLYBOARD_OPENID_ADMIN_VALUES go together: which claim, and which values of it")
+    scopes = texts["openid_scopes"].split()
+    if "openid" not in scopes:
+        raise Invalid("TALLYBOARD_OPENID_SCOPES must name openid")
+    return OpenId(
+        issuer=issuer,
+        client_id=client_id,
+        client_secret=client_secret,
+        name=texts["openid_name"].strip() or "single sign-on",
+        scopes=" ".join(scopes),
+        domains=domains,
+        new_members=new_members,
+        admin_claim=admin_claim,
+        admin_values=admin_values,
+    )
+
+
+def _yes(name: str, texts: Mapping[str, str]) -> bool:
+    """A setting that is yes or no; Invalid where it is neither."""
+    if texts[name] not in {"yes", "no"}:
+        variable = next(each.variable for each in TABLE if each.name == name)
+        raise Invalid(f"{variable} must be yes or no, not {texts[name]!r}")
+    return texts[name] == "yes"
 
 
 def _listed(text: str) -> list[str]:
@@ -172,7 +291,7 @@ def _listed(text: str) -> list[str]:
 def _host_name(text: str) -> str:
     name = text.lower().strip("[]")
     if not (_HOST_NAME.fullmatch(name) or _is_address(name)):
-        raise Invalid(f"the allowed hosts are names or addresses without a port, such as usage.example.com, not {text!r}")
+        raise Invalid(f"allowed hosts and domains are names or addresses without a port, such as usage.example.com, not {text!r}")
     return name
 
 

@@ -71,6 +71,8 @@ FORMS = {
 """Who may change something by a form of ours. None is taken without the token that only our page knows."""
 BEFORE_SIGNING_IN = {"POST /sign-in", "POST /invitation"}
 """Forms of people without a session; their token is bound to a cookie of the visit."""
+THROUGH_A_PROVIDER = {"GET /sign-in/provider", "GET /sign-in/provider/answer"}
+"""For anybody, where there is a provider: tests/web/test_openid.py. Here there is none."""
 BODIES: dict[str, Any] = {
     "post /api/v1/events": event("matrix"),
     "post /api/v3/openmeter/events": event("matrix"),
@@ -126,8 +128,14 @@ def test_every_route_has_a_row() -> None:
     routes = {
         f"{method} {path}" for route in ROUTES for path in route.paths for method in route.http_methods if route.include_in_schema is False
     }
-    assert routes == {*PAGES, *FORMS, *BEFORE_SIGNING_IN}
+    assert routes == {*PAGES, *FORMS, *BEFORE_SIGNING_IN, *THROUGH_A_PROVIDER}
     assert {f"{call.method} {call.path}" for call in CALLS if call.body} == set(BODIES)
+
+
+@pytest.mark.parametrize("row", sorted(THROUGH_A_PROVIDER))
+def test_without_a_provider_the_ways_to_it_and_back_lead_to_sign_in(cast: Cast, row: str) -> None:
+    for somebody in ({}, _cookie(cast.ended), _cookie(cast.member), _bearer(cast.server.keys["admin"])):
+        _check_led_to_sign_in(_ask(cast, "GET", row.removeprefix("GET "), somebody))
 
 
 @pytest.mark.parametrize("row", PAGES)

@@ -16,6 +16,7 @@ from tallyboard.cli.serving import Port
 from tallyboard.errors import Invalid, Migrating, NewerSchema, Unavailable
 from tallyboard.ledger import sqlite
 from tallyboard.ledger.migrate import UNFINISHED, UNFINISHED_TEXT, migrations, pending
+from tallyboard.people.identity import NotLetIn
 from tallyboard.web.pages.render import ASSETS
 
 FREE_BYTES_MIN = 256 * 1024 * 1024
@@ -55,9 +56,25 @@ def examine(chosen: settings.Settings) -> Iterator[Finding]:
         yield _disk(chosen.data)
         yield from _database(chosen.data)
     yield _exposure(chosen)
+    if chosen.openid:
+        yield _provider(chosen.openid)
     yield _port(chosen.host, chosen.port)
     yield _clock()
     yield _assets()
+
+
+def _provider(wanted: settings.OpenId) -> Finding:
+    """Whether the provider that people sign in with can be asked."""
+    from tallyboard.people.provider import Provider  # noqa: PLC0415  Loads slowly, and most have none.
+
+    asked = Provider(wanted)
+    try:
+        asked.check()
+    except NotLetIn as error:
+        return Finding(False, "sign-in", f"{wanted.issuer}: {error.detail}")
+    finally:
+        asked.close()
+    return Finding(True, "sign-in", f"{wanted.issuer} answers, and shows keys")
 
 
 def _server(chosen: settings.Settings) -> Iterator[Finding]:

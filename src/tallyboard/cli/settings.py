@@ -16,7 +16,7 @@ def settings(as_json: Json = False) -> None:
             "name": each.name,
             "variable": each.variable,
             "default": each.default,
-            "value": _PASSWORD.sub(r"\1***@", os.environ.get(each.variable, each.default)),
+            "value": _shown(each),
             "help": each.help,
         }
         for each in table.TABLE
@@ -26,3 +26,9 @@ def settings(as_json: Json = False) -> None:
         return
     for line in lines:
         print(f"{line['variable']}={line['value']}\n    {line['help']} [default: {line['default'] or 'none'}]")
+
+
+def _shown(setting: table.Setting) -> str:
+    """The present value, without what nobody should see over a shoulder or in a log."""
+    value = os.environ.get(setting.variable, setting.default)
+    return "***" if setting.secret and value else _PASSWORD.sub(r"\1***@", value)

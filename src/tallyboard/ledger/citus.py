@@ -26,7 +26,7 @@ DISTRIBUTED = (
     "counter",
 )
 """The first one's places are everyone's: what belongs to one account lies together."""
-REFERENCE = ("api_key", "member", "sign_in_link", "session", "sign_in_attempt")
+REFERENCE = ("api_key", "member", "member_identity", "sign_in_link", "sign_in_spent", "session", "sign_in_attempt")
 """Copied to every node: they are looked up by a secret's hash or an email, before the account is known."""
 
 

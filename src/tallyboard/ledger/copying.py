@@ -108,6 +108,8 @@ TABLES = (
     Table(
         "member", ("member_id",), ("account_id", "email", "role", "created_us", "password_hash", "deactivated_us", "person_id"), at_first=1
     ),
+    Table("member_identity", ("issuer", "subject"), ("member_id", "created_us")),
+    Table("sign_in_spent", ("state_hash",), ("expires_us",), at_first=None),
     Table("sign_in_link", ("secret_hash",), ("member_id", "expires_us", "used_us", "purpose"), at_first=None),
     Table("session", ("secret_hash",), ("member_id", "created_us", "expires_us", "seen_us", "browser"), at_first=None),
     Table("sign_in_attempt", ("place",), ("failures", "last_us", "free_us"), at_first=None),

@@ -40,7 +40,12 @@ def listed(session: Session, account_id: int) -> list[Entry]:
         """,
         account_id=account_id,
     )
-    came = {member_id for (member_id,) in session.all("SELECT DISTINCT member_id FROM sign_in_link WHERE used_us IS NOT NULL")}
+    came = {
+        member_id
+        for (member_id,) in session.all(
+            "SELECT member_id FROM sign_in_link WHERE used_us IS NOT NULL UNION SELECT member_id FROM member_identity"
+        )
+    }
     users = directory.by_emails(session, account_id, [line[2] for line in lines])
     return [Entry(members.read(line[:5]), bool(line[6]) or line[0] in came, line[5], bool(line[6]), users.get(line[2])) for line in lines]
 
@@ -152,6 +157,7 @@ def _check_not_last(session: Session, account_id: int, member: Member) -> None:
     lines = session.all(
         """
         SELECT member_id, password_hash IS NOT NULL OR member_id IN (SELECT member_id FROM sign_in_link WHERE used_us IS NOT NULL)
+            OR member_id IN (SELECT member_id FROM member_identity)
         FROM member WHERE account_id = :account_id AND role = 'admin' AND deactivated_us IS NULL
         """,
         account_id=account_id,

@@ -1,4 +1,7 @@
-"""The first run: whoever opens the printed link says who they are and what the organization is called, and chooses a password."""
+"""The first run: whoever opens the printed link says who they are and what the organization is called, and chooses a password.
+
+Where passwords are not used, the email is what the provider is to vouch for at the next sign-in.
+"""
 
 from collections.abc import Mapping
 
@@ -14,12 +17,12 @@ from tallyboard.people.members import FIRST_EMAIL, Member, Role
 
 
 class Wanted(Struct, frozen=True):
-    """What was filled in."""
+    """What was filled in; `password` is None where passwords are not used."""
 
     email: str
     name: str
     timezone: str
-    password: str
+    password: str | None
 
 
 def is_due(member: Member) -> bool:
@@ -38,7 +41,7 @@ def problems(wanted: Wanted) -> Mapping[str, str]:
     for field, check in (
         ("name", lambda: accounts.check_name(wanted.name)),
         ("timezone", lambda: _check_zone(wanted.timezone)),
-        ("password", lambda: passwords.check(wanted.password, email)),
+        ("password", lambda: passwords.check(wanted.password, email) if wanted.password is not None else None),
     ):
         try:
             check()
@@ -49,7 +52,7 @@ def problems(wanted: Wanted) -> Mapping[str, str]:
 
 def set_up(ledger: Ledger, member: Member, wanted: Wanted, session_secret: str, now_us: int) -> bool:
     """Do it, all or nothing; False where it has been done meanwhile. `wanted` has no problems."""
-    kept = passwords.hashed(wanted.password)
+    kept = passwords.hashed(wanted.password) if wanted.password is not None else None
     email = members.plain(wanted.email)
 
     def finish(session: Session) -> bool:
@@ -58,7 +61,8 @@ def set_up(ledger: Ledger, member: Member, wanted: Wanted, session_secret: str, 
             return False
         accounts.change(session, member.account_id, email, now_us, name=wanted.name, timezone=wanted.timezone)
         audit.note(session, member.account_id, email, "member.renamed", {"before": member.email, "after": email}, now_us)
-        members.set_password(session, members.of(session, member.member_id), kept, now_us, session_secret)
+        if kept is not None:
+            members.set_password(session, members.of(session, member.member_id), kept, now_us, session_secret)
         return True
 
     return ledger.change(finish).result()

@@ -19,6 +19,7 @@ from tallyboard.web.pages import (
     keys_routes,
     members_routes,
     my_routes,
+    openid_routes,
     policy_routes,
     render,
     routes,
@@ -30,6 +31,7 @@ from tallyboard.web.scim import with_scim
 ROUTES = [
     routes.get_root,
     *sign_in_routes.ROUTES,
+    *openid_routes.ROUTES,
     *account_routes.ROUTES,
     *members_routes.ROUTES,
     *my_routes.ROUTES,

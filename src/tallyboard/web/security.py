@@ -46,6 +46,9 @@ SECURE_SESSION_COOKIE = "__Host-tallyboard_session"
 VISIT_COOKIE = "tallyboard_visit"
 SECURE_VISIT_COOKIE = "__Host-tallyboard_visit"
 """Before there is a session, forms are bound to this one, so that nobody else can sign a browser in."""
+JOURNEY_COOKIE = "tallyboard_journey"
+SECURE_JOURNEY_COOKIE = "__Host-tallyboard_journey"
+"""What a browser keeps on its way to the provider and back (people/journey.py)."""
 
 
 def with_headers(app: ASGIApp, settings: Settings) -> ASGIApp:
@@ -143,6 +146,11 @@ def check_same_site(fetch_site: str | None) -> None:
 def cookie_name(app: App) -> str:
     """The session cookie; under https its name binds it to this host."""
     return SECURE_SESSION_COOKIE if app.settings.secure else SESSION_COOKIE
+
+
+def journey_cookie_name(app: App) -> str:
+    """The cookie of who is on the way to the provider and back."""
+    return SECURE_JOURNEY_COOKIE if app.settings.secure else JOURNEY_COOKIE
 
 
 def visit_cookie_name(app: App) -> str:

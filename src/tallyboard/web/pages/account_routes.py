@@ -12,6 +12,7 @@ from tallyboard.people.sessions import SignedIn
 from tallyboard.web import security
 from tallyboard.web.pages import figures, frame, render
 from tallyboard.web.pages.frame import Ask, Form
+from tallyboard.web.problems import with_status
 
 DONE = {
     "password": "Your password is set. Your other sessions have ended.",
@@ -45,6 +46,8 @@ def post_password(request: Ask, data: Form) -> Response[bytes]:
     member = frame.signed_in(request, now_us)
     if member is None:
         return frame.redirect("/sign-in")
+    if not app.settings.passwords:
+        raise with_status(403, f"passwords are not used here; people sign in with {app.provider_name}")
     old, new, again = (frame.field(data, name) for name in ("old", "new", "again"))
     if new != again:
         return _account_page(request, member, 400, new_problem="The two are not the same.")
@@ -119,6 +122,8 @@ def _account_page(
         "account.html",
         **frame.layout(request, member, account.name, "/account"),
         has_password=has_password,
+        passwords=app.settings.passwords,
+        provider=app.provider_name,
         zone=figures.zone_name(account.timezone),
         sessions=[_shown(each, account.timezone, now_us) for each in signed_in],
         done=done,

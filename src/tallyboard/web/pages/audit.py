@@ -15,6 +15,7 @@ from tallyboard import days
 from tallyboard.ledger import audit
 from tallyboard.ledger.audit import Entry, Place, Verified, Wanted
 from tallyboard.usage.export import safe_cell
+from tallyboard.web.pages import openid
 
 PATH = "/audit"
 COLUMNS = ("number", "at", "actor", "action", "sentence", "detail", "digest")
@@ -29,6 +30,8 @@ ACTIONS = {
     "key.rotated": "API key rotated",
     "member.added": "Member added",
     "member.invitation_accepted": "Invitation accepted",
+    "member.linked": "Member known to the provider",
+    "member.renamed": "Email of a member changed",
     "member.signed_in": "Signed in",
     "member.sign_in_failed": "Failed to sign in",
     "override.expired": "Own limit expired",
@@ -178,6 +181,14 @@ def _own_limit(detail: dict[str, Any]) -> str:
     return told + (f": {after['reason']}" if after.get("reason") else "")
 
 
+def _failed(detail: dict[str, Any]) -> str:
+    if "by" not in detail:
+        return "Failed to sign in"
+    whom = f" as {detail['email']}" if detail.get("email") else ""
+    more = f" ({detail['detail']})" if detail.get("detail") else ""
+    return f"Failed to sign in by {detail['by']}{whom}: {openid.in_short(detail['why'])}{more}"
+
+
 def _correction(detail: dict[str, Any]) -> str:
     reason = f": {detail['reason']}" if detail.get("reason") else ""
     return f"Corrected the usage of {detail['user']} by {detail['units']:,} units at {detail['at'][:16].replace('T', ' ')} UTC{reason}"
@@ -192,7 +203,9 @@ _SENTENCES: dict[str, Callable[[dict[str, Any]], str]] = {
     "member.added": lambda detail: f"Added {detail['email']} as {detail['role']}",
     "member.invitation_accepted": lambda _: "Accepted the invitation",
     "member.signed_in": lambda detail: f"Signed in by {detail['by']}" if detail.get("by") else "Signed in",
-    "member.sign_in_failed": lambda _: "Failed to sign in",
+    "member.linked": lambda detail: f"{detail['email']} signs in at {detail['issuer']} as {detail['subject']} from now on",
+    "member.renamed": lambda detail: f"Changed the email of {detail['before']} to {detail['after']}",
+    "member.sign_in_failed": _failed,
     "override.expired": lambda detail: f"The limit of {detail['user']}, {_limit(detail['before']['limit'])}, expired",
     "override.removed": lambda detail: f"Removed the limit of {detail['user']}, which was {_limit(detail['before']['limit'])}",
     "override.set": _own_limit,

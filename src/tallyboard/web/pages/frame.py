@@ -9,7 +9,7 @@ from litestar.enums import RequestEncodingType
 from litestar.params import Body
 
 from tallyboard.app import App
-from tallyboard.people import persons, secrets, sessions
+from tallyboard.people import journey, persons, secrets, sessions
 from tallyboard.people.members import Member, Role
 from tallyboard.people.sign_in import Visitor
 from tallyboard.web import security
@@ -138,6 +138,11 @@ def address(path: str, fragment: str = "", **values: str) -> str:
     return path + (f"?{query}" if query else "") + (f"#{fragment}" if fragment else "")
 
 
+def provider_link(app: App, arrival: str = "") -> tuple[str, str] | None:
+    """The name of the provider and the address that leads to it and back to a path of ours; None where there is no provider."""
+    return (app.provider_name, address("/sign-in/provider", next=journey.local(arrival))) if app.provider else None
+
+
 def session_cookie(app: App, secret: str) -> Cookie:
     """Keeps a session in the browser; "" takes it out again."""
     return _cookie(app, security.cookie_name(app), secret, sessions.DAYS * 86_400 if secret else 0)
@@ -146,6 +151,11 @@ def session_cookie(app: App, secret: str) -> Cookie:
 def visit_cookie(app: App, secret: str) -> Cookie:
     """What forms are bound to before there is a session; it goes when the browser is closed."""
     return _cookie(app, security.visit_cookie_name(app), secret, None if secret else 0)
+
+
+def journey_cookie(app: App, value: str) -> Cookie:
+    """Keeps a way to the provider and back in the browser; "" takes it out again."""
+    return _cookie(app, security.journey_cookie_name(app), value, journey.MINUTES * 60 if value else 0)
 
 
 def _cookie(app: App, name: str, value: str, max_age: int | None) -> Cookie:

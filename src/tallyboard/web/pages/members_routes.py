@@ -106,6 +106,8 @@ def post_password_chosen(request: Ask, data: Form) -> Response[bytes]:
     """Use the invitation up, set the password, sign in."""
     app: App = request.app.state.app
     token, new, again = (frame.field(data, name) for name in ("token", "new", "again"))
+    if not app.settings.passwords:
+        return _invitation_page(request, token, 403)
     try:
         frame.check_visit_form(request, data)
     except Problem:
@@ -243,5 +245,7 @@ def _invitation_page(request: Ask, token: str, status: int = 200, problem: str =
         problem=problem,
         days=INVITATION_DAYS,
         join_token=frame.form_token(request) if viewer and invited and welcome.may_join(viewer, invited) else "",
+        passwords=app.settings.passwords,
+        provider=frame.provider_link(app),
     )
     return frame.page(content, status=status if invited else 403, cookie=None if kept else frame.visit_cookie(app, visit))

@@ -44,9 +44,11 @@ def post_set_up(request: Ask, data: Form) -> Response[bytes]:
     member = frame.administrator(request, now_us)
     if member is None:
         return frame.redirect("/sign-in")
-    wanted = Wanted(*(frame.field(data, field) for field in ("email", "name", "timezone", "password")))
+    password = frame.field(data, "password") if app.settings.passwords else None
+    email, name, timezone = (frame.field(data, field) for field in ("email", "name", "timezone"))
+    wanted = Wanted(email, name, timezone, password)
     problems = dict(set_up.problems(wanted))
-    if frame.field(data, "again") != wanted.password:
+    if password is not None and frame.field(data, "again") != password:
         problems["again"] = "the two are not the same"
     if problems:
         return _set_up_page(request, wanted, problems, 400)
@@ -59,6 +61,7 @@ ROUTES = [get_set_up_page, post_set_up]
 
 
 def _set_up_page(request: Ask, wanted: Wanted, problems: Mapping[str, str] | None = None, status: int = 200) -> Response[bytes]:
+    app: App = request.app.state.app
     found = problems or {}
     content = render.html(
         "set_up.html",
@@ -68,6 +71,8 @@ def _set_up_page(request: Ask, wanted: Wanted, problems: Mapping[str, str] | Non
         zones=[(zone, figures.zone_name(zone)) for zone in dict.fromkeys((*_zones(), wanted.timezone))],
         suggest=problems is None and wanted.timezone == "UTC",
         first_email=FIRST_EMAIL,
+        passwords=app.settings.passwords,
+        provider=app.provider_name,
     )
     return frame.page(content, status=status)
 

@@ -1,4 +1,4 @@
-"""The doors to get in and out: a one-time link, email and password, sign-out."""
+"""The doors to get in and out: a one-time link, email and password, sign-out. Through a provider: openid_routes.py."""
 
 from litestar import Response, get, post
 
@@ -18,17 +18,17 @@ WRONG = "Email and password do not belong together."
 
 @get("/sign-in", include_in_schema=False)
 @in_thread
-def get_sign_in(request: Ask, token: str | None = None, to: str = "") -> Response[bytes]:
-    """With a one-time token: sign in, perhaps to set the account up. Without: the form."""
+def get_sign_in(request: Ask, token: str | None = None, to: str = "", next: str = "") -> Response[bytes]:
+    """With a one-time token: sign in, perhaps to set the account up. Without: the form; `next` is where the provider's way ends."""
     app: App = request.app.state.app
     now_us = clock.now_us()
     if token is None:
         member = frame.signed_in(request, now_us)
-        return _sign_in_page(request) if member is None else frame.redirect(frame.home(member))
+        return sign_in_page(request, arrival=next) if member is None else frame.redirect(frame.home(member))
     browser = frame.visitor(request).browser
     secret = app.ledger.change(lambda session: members.sign_in(session, token, now_us, browser)).result()
     if secret is None:
-        return _sign_in_page(request, f"This sign-in link has been used or is older than {members.LINK_MINUTES} minutes.", 403)
+        return sign_in_page(request, f"This sign-in link has been used or is older than {members.LINK_MINUTES} minutes.", 403)
     return frame.begin(request, secret, now_us, "/set-up" if to == "set-up" else "")
 
 
@@ -38,20 +38,19 @@ def post_sign_in(request: Ask, data: Form) -> Response[bytes]:
     """Email and password; who tries too often waits."""
     app: App = request.app.state.app
     email = frame.field(data, "email")[:EMAIL_CHARACTERS_MAX]
+    if not app.settings.passwords:
+        return sign_in_page(request, f"Passwords are not used here. Sign in with {app.provider_name}.", 403)
     try:
         frame.check_visit_form(request, data)
     except Problem:
-        return _sign_in_page(request, "This page was open for too long, or the browser keeps no cookies. Try again.", 403, email)
+        return sign_in_page(request, "This page was open for too long, or the browser keeps no cookies. Try again.", 403, email)
     now_us = clock.now_us()
     try:
         secret = sign_in.by_password(app.ledger, email, frame.field(data, "password"), frame.visitor(request), now_us)
     except TooOften as refused:
-        wait = figures.wait(refused.retry_seconds)
-        answer = _sign_in_page(request, f"Too many sign-ins have failed. Try again in {wait}; a sign-in link works meanwhile.", 429, email)
-        answer.headers["Retry-After"] = str(refused.retry_seconds)
-        return answer
+        return too_often(request, refused, email)
     if secret is None:
-        return _sign_in_page(request, WRONG, 403, email)
+        return sign_in_page(request, WRONG, 403, email)
     return frame.begin(request, secret, now_us)
 
 
@@ -68,10 +67,25 @@ def post_sign_out(request: Ask, data: Form) -> Response[bytes]:
 ROUTES = [get_sign_in, post_sign_in, post_sign_out]
 
 
-def _sign_in_page(request: Ask, problem: str | None = None, status: int = 200, email: str = "") -> Response[bytes]:
-    """The form, bound to a cookie of this browser."""
+def too_often(request: Ask, refused: TooOften, email: str = "") -> Response[bytes]:
+    """The form, with how long to wait."""
+    wait = figures.wait(refused.retry_seconds)
+    answer = sign_in_page(request, f"Too many sign-ins have failed. Try again in {wait}; a sign-in link works meanwhile.", 429, email)
+    answer.headers["Retry-After"] = str(refused.retry_seconds)
+    return answer
+
+
+def sign_in_page(request: Ask, problem: str | None = None, status: int = 200, email: str = "", arrival: str = "") -> Response[bytes]:
+    """The form, bound to a cookie of this browser; and the way to the provider, which ends at `arrival`."""
     app: App = request.app.state.app
     kept = request.cookies.get(security.visit_cookie_name(app), "")
     visit = kept or secrets.make()
-    content = render.html("sign_in.html", problem=problem, email=email, csrf_token=security.form_token(visit))
+    content = render.html(
+        "sign_in.html",
+        problem=problem,
+        email=email,
+        csrf_token=security.form_token(visit),
+        passwords=app.settings.passwords,
+        provider=frame.provider_link(app, arrival),
+    )
     return frame.page(content, status=status, cookie=None if kept else frame.visit_cookie(app, visit))
