@@ -20,16 +20,19 @@ from tallyboard.ledger.counters import Reading
 from tallyboard.ledger.migrate import migrate, migrations, version_of
 from tallyboard.ledger.sqlite import SqliteEngine
 from tallyboard.ledger.writer import Writer
-from tallyboard.people import accounts, directory, keys, members, persons, scim, throttle
+from tallyboard.people import accounts, directory, identities, journey, keys, members, persons, scim, throttle
 from tallyboard.people.directory import User
+from tallyboard.people.identity import Identity
 from tallyboard.people.keys import Scope
 from tallyboard.people.members import Role
 from tallyboard.policy import holds, overrides, policy
 from tallyboard.policy.holds import End, Ending, Grant
 from tallyboard.policy.overrides import Wanted
+from tallyboard.settings import OpenId
 from tests import engines
 from tests.ledger.books import AT_US, CHARGER, CONTOSO, NORTHWIND, NOW_US, Books, Sent, hash_of, open_ledger, result
 
+PROVIDER = OpenId("https://id.example.com", "tallyboard", "", "ID", "openid", frozenset(), False, "", frozenset())
 DAY_US = 86_400_000_000
 Contents = dict[str, list[Line]]
 Open = Callable[[str], Engine]
@@ -120,6 +123,9 @@ def people(session: Session) -> None:
         persons.part(session, members.add(session, account_id, f"parted@{account_id}.example", Role.MEMBER, "test", NOW_US), "$argon2id$")
         scim.create(session, account_id, scim.User(user_name="eve@scim.example", external_id="e1"), "test", NOW_US)
         scim.create(session, account_id, scim.User(user_name="nobody's email"), "test", NOW_US)
+        known = Identity("https://id.example.com", f"subject ✗ {account_id}", alice.email, True, None)
+        identities.member_of(session, known, PROVIDER, NOW_US)
+        identities.spend(session, journey.begin("/usage", NOW_US), NOW_US)
         throttle.take(session, (throttle.of_email(alice.email), throttle.of_address("::1")), NOW_US)
         accounts.set_card(session, account_id, accounts.card_of(session, account_id)[1] + "# ✓\n", "test", NOW_US)
 
