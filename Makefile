@@ -11,12 +11,12 @@ setup: .venv/.ready
 .venv/.runtime: requirements/runtime.txt pyproject.toml $(SOURCES)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Tallyboard needs Python 3.11 or later; this is " + sys.version.split()[0] + ". Try: make PYTHON=python3.12")'
 	@$(PYTHON) -m venv .venv || { echo "Python's venv module is missing; on Debian: apt-get install python3-venv"; exit 1; }
-	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/runtime.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements/runtime.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --editable .
 	@touch $@
 
 .venv/.ready: .venv/.runtime requirements/development.txt
-	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/development.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements/development.txt
 	@touch $@
 
 demo: .venv/.runtime
@@ -63,7 +63,7 @@ audit: .venv-release/.ready
 
 .venv-release/.ready: requirements/release.txt
 	$(PYTHON) -m venv --clear .venv-release
-	.venv-release/bin/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/release.txt
+	.venv-release/bin/pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements/release.txt
 	@touch $@
 
 format: setup
@@ -75,9 +75,9 @@ bench: setup
 
 # Writes the hashed lock files again; needs uv.
 lock:
-	uv pip compile pyproject.toml --universal --generate-hashes --no-header --no-strip-extras -p 3.11 -o requirements/runtime.txt
-	uv pip compile pyproject.toml -c requirements/runtime.txt --group test --group sign-in --group lint --group bench --universal --generate-hashes --no-header --no-strip-extras -p 3.11 -o requirements/development.txt
-	for each in openmeter litellm envoy otlp otlp-json schemathesis scim release; do uv pip compile requirements/$$each.in --universal --generate-hashes --no-header --no-strip-extras -p 3.11 -o requirements/$$each.txt || exit; done
+	uv pip compile pyproject.toml --universal --generate-hashes --no-header -p 3.11 -o requirements/runtime.txt
+	uv pip compile pyproject.toml -c requirements/runtime.txt --group test --group sign-in --group lint --group bench --universal --generate-hashes --no-header -p 3.11 -o requirements/development.txt
+	for each in openmeter litellm envoy otlp otlp-json schemathesis scim release; do uv pip compile requirements/$$each.in --universal --generate-hashes --no-header -p 3.11 -o requirements/$$each.txt || exit; done
 
 clean:
 	rm -rf .venv .venv-* .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache frontend/node_modules src/tallyboard/web/assets build dist

@@ -15,7 +15,7 @@ def python_of(name: str) -> Path:
     lock = ROOT / "requirements" / f"{name}.txt"
     if not ready.exists() or ready.read_text() != lock.read_text():
         subprocess.run([sys.executable, "-m", "venv", "--clear", folder], check=True, capture_output=True)
-        install = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--require-hashes", "-r", lock]
+        install = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps", "--require-hashes", "-r", lock]
         done = subprocess.run(install, capture_output=True, check=False, env=dict(os.environ))
         assert done.returncode == 0, done.stderr.decode()
         ready.write_text(lock.read_text())

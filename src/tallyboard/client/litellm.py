@@ -14,7 +14,7 @@ from litellm.constants import LITELLM_PROXY_ADMIN_NAME
 from litellm.integrations.custom_logger import CustomLogger
 from litellm.proxy._types import ProxyException
 
-from tallyboard.client.answers import ClientError, LimitReached, NotSettled, Rejected, Unreachable
+from tallyboard.client.answers import ClientError, LimitReached, Rejected, Unreachable
 from tallyboard.client.awaiting import AsyncClient
 from tallyboard.client.exchange import FAIL_CLOSED, FAIL_OPEN, log
 
@@ -52,7 +52,7 @@ class Held(str):
 
 
 class _PROXY_Tallyboard(CustomLogger):  # type: ignore[misc]  # noqa: N801  LiteLLM runs callbacks of such names also for a `no-log` request.
-    """The callback. LiteLLM's generic logger may send the same calls to Tallyboard: they are marked as settled, and have the same ids there."""
+    """The callback. LiteLLM's generic logger may send the same calls to Tallyboard: they have the same ids there, so each counts once."""
 
     def __init__(self, client: AsyncClient, hold_credits: str) -> None:
         super().__init__()
@@ -83,12 +83,9 @@ class _PROXY_Tallyboard(CustomLogger):  # type: ignore[misc]  # noqa: N801  Lite
         payload = kwargs.get("standard_logging_object")
         if hold is None or payload is None:
             return
-        payload["metadata"][_KEY] = hold.id
         try:
             await self.client.settle(hold.id, data=_usage(payload), source=SOURCE, id=identity(payload), user=hold.user)
         except ClientError as error:
-            if not (isinstance(error, NotSettled) and error.kept):
-                del payload["metadata"][_KEY]
             log.error("usage is not recorded: %s", error)
 
     async def async_post_call_failure_hook(

@@ -61,7 +61,6 @@ class _Metadata(Struct):
     user_api_key_team_alias: Any = None
     user_api_key_team_id: Any = None
     usage_object: _Usage | None = None
-    tallyboard_hold: Any = None
 
 
 class _Parameters(Struct):
@@ -169,9 +168,7 @@ def _tried(record: Raw | bytes) -> CloudEvent | Refused | None:
 
 
 def _is_usage(payload: _Payload) -> bool:
-    """Whether a record is to be counted: not what the limit's hook has settled, nor what cost and used nothing and did not work."""
-    if payload.metadata and payload.metadata.tallyboard_hold:
-        return False
+    """Whether a record is to be counted: not what cost and used nothing and did not work."""
     worked = payload.status != FAILED and payload.call_type in MODEL_CALLS
     return worked or _has_tokens(payload) or bool(payload.response_cost)
 
