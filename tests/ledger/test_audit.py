@@ -11,6 +11,7 @@ from tests.conftest import tallyboard
 from tests.ledger.books import CONTOSO, NORTHWIND, NOW_US, open_ledger
 
 LINES = 5
+NORTHWINDS = ("--account", "1")
 
 
 @pytest.fixture
@@ -84,14 +85,14 @@ def test_a_log_whose_end_was_cut_off_misses_the_digest_that_was_kept(written: Pa
 
 
 def test_the_command_says_whether_the_log_is_whole(written: Path) -> None:
-    done = tallyboard("audit", "verify", data=written)
+    done = tallyboard("audit", "verify", *NORTHWINDS, data=written)
     digest = done.stdout.strip()
     assert "each follows from the one before" in done.stderr
-    assert tallyboard("audit", "verify", "--expect", digest, data=written).returncode == 0
-    lines = [json.loads(line) for line in tallyboard("audit", "export", data=written).stdout.splitlines()]
+    assert tallyboard("audit", "verify", *NORTHWINDS, "--expect", digest, data=written).returncode == 0
+    lines = [json.loads(line) for line in tallyboard("audit", "export", *NORTHWINDS, data=written).stdout.splitlines()]
     assert (lines[-1]["digest"], lines[-1]["actor"], lines[-1]["detail"]) == (digest, f"alice{LINES - 1}", {"after": LINES - 1})
-    assert tallyboard("audit", "export", "--after", lines[-2]["number"], data=written).stdout.count("\n") == 1
+    assert tallyboard("audit", "export", *NORTHWINDS, "--after", lines[-2]["number"], data=written).stdout.count("\n") == 1
     engines.look(written, "UPDATE audit SET actor = 'mallory' WHERE account_id = 1 AND audit_id = 2")
-    broken = tallyboard("audit", "verify", data=written, check=False)
+    broken = tallyboard("audit", "verify", *NORTHWINDS, data=written, check=False)
     assert (broken.returncode, "broken at line 2" in broken.stderr) == (1, True)
-    assert tallyboard("audit", "verify", "--expect", "xyz", data=written, check=False).returncode == 1
+    assert tallyboard("audit", "verify", *NORTHWINDS, "--expect", "xyz", data=written, check=False).returncode == 1

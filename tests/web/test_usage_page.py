@@ -36,6 +36,7 @@ def html(shown: Overview, **changes: Any) -> str:
         "member": "alice@northwind.example",
         "csrf_token": "token",
         "path": "/usage",
+        "switch": [],
         "nav": [("/usage", "Credit Usage", "chart", True)],
         "assets": dict.fromkeys(("app.js", "app.css", "inter.woff2", "favicon.svg"), "file"),
         "state": "7-1",
