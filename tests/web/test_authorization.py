@@ -78,6 +78,9 @@ BODIES: dict[str, Any] = {
     "post /api/v3/openmeter/events": event("matrix"),
     "post /v3/openmeter/events": event("matrix"),
     "post /api/v1/litellm": [],
+    "post /v1/traces": {},
+    "post /v1/logs": {},
+    "post /v1/metrics": {},
     "post /api/v1/meters/{slug}/query": {"windowSize": "DAY"},
     "post /api/v1/check": {"user": "alice"},
     "post /api/v1/check/openai": {"user": "alice"},
@@ -255,7 +258,8 @@ def _ask(cast: Cast, method: str, path: str, headers: dict[str, str], **more: An
 
 def _check_problem(answer: httpx.Response, status: int) -> None:
     assert answer.status_code == status
-    assert answer.headers["content-type"] == "application/problem+json"
+    otlp = answer.url.path.startswith("/v1/")
+    assert answer.headers["content-type"] == ("application/json" if otlp else "application/problem+json")
     assert ("www-authenticate" in answer.headers) == (status == 401)
 
 

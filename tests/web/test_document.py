@@ -11,7 +11,7 @@ from tallyboard.web.app import ROUTES
 from tests.conftest import Server, environment, event
 from tests.environments import python_of
 
-IN_FRONT = ("/api/v1/check", "/api/v1/holds", "/api/v1/litellm")
+IN_FRONT = ("/api/v1/check", "/api/v1/holds", "/api/v1/litellm", "/v1/")
 """What is answered before the framework; and where events are sent, and a user's allowance."""
 TRUTHS = (
     "not_a_server_error",

@@ -1,29 +1,20 @@
 """Signing in by email and password, in steps: count a failure, look, compare, then take it back or note it.
 
 Whoever has no password, or does not exist, costs the same steps and gets the same answer as a wrong password.
-Signing in through an OpenID provider has the same steps; there it is the provider that looks and compares.
 """
 
 from collections.abc import Sequence
 from functools import partial
-from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
 from tallyboard.ledger import audit
 from tallyboard.ledger.contract import Ledger, Session
 from tallyboard.ledger.locking import lock
-from tallyboard.people import identities, members, passwords, persons, sessions, throttle
+from tallyboard.people import members, passwords, persons, sessions, throttle
 from tallyboard.people.accounts import FIRST_ACCOUNT_ID
-from tallyboard.people.identity import NotLetIn, Why
-from tallyboard.people.journey import Journey
 from tallyboard.people.members import Member
 
-if TYPE_CHECKING:
-    from tallyboard.people.provider import Provider  # Loads slowly, and most have none.
-
-NOT_THE_VISITORS = {Why.PROVIDER_AWAY, Why.PROVIDER_WRONG}
-"""Failures that say nothing of who tries."""
 UNKNOWN = "unknown"
 
 
@@ -32,16 +23,6 @@ class Visitor(Struct, frozen=True):
 
     address: str
     browser: str
-
-
-class Answer(Struct, frozen=True):
-    """What a browser brings back from the provider: the parameters of the address, and the journey that it was on."""
-
-    state: str
-    code: str
-    issuer: str | None
-    error: str
-    journey: Journey | None
 
 
 def by_password(ledger: Ledger, email: str, password: str, visitor: Visitor, now_us: int) -> str | None:
@@ -85,59 +66,6 @@ def opened_by(password: str, known: Sequence[tuple[Member, str]]) -> list[tuple[
     return [each for each in known if passwords.matches(each[1], password)]
 
 
-def to_provider(ledger: Ledger, provider: "Provider", journey: Journey, answer_at: str, now_us: int) -> str:
-    """The address that a journey begins with; NotLetIn where the provider cannot be asked, which is in the audit log."""
-    try:
-        return provider.address(journey, answer_at)
-    except NotLetIn as error:
-        refused = error
-    ledger.change(lambda session: _note_not_let_in(session, refused, provider.wanted.name, now_us)).result()
-    raise refused
-
-
-def by_provider(ledger: Ledger, provider: "Provider", answer: Answer, answer_at: str, visitor: Visitor, now_us: int) -> str:
-    """The secret of a new session. NotLetIn says why there is none and is in the audit log; TooOften where one has to wait."""
-    place = throttle.of_address(visitor.address)
-    ledger.change(lambda session: throttle.take(session, (place,), now_us)).result()
-
-    def finish(session: Session) -> str:
-        lock(session, account_id)
-        identities.spend(session, journey, now_us)
-        member = identities.member_of(session, identity, provider.wanted, now_us)
-        throttle.forgive(session, throttle.of_email(member.email), place)
-        audit.note(session, member.account_id, member.email, "member.signed_in", {"by": provider.wanted.name}, now_us)
-        return sessions.begin(session, member.member_id, visitor.browser, now_us)
-
-    try:
-        journey = _check(answer, provider)
-        identity = provider.identify(answer.code, journey, answer_at, now_us // 1_000_000)
-        with ledger.reading() as session:
-            account_id = identities.account_of(session, identity)
-        return ledger.change(finish).result()
-    except NotLetIn as error:
-        refused = error
-
-    def tell(session: Session) -> None:
-        _note_not_let_in(session, refused, provider.wanted.name, now_us)
-        if refused.why in NOT_THE_VISITORS:
-            throttle.take_back(session, place)
-
-    ledger.change(tell).result()
-    raise refused
-
-
-def _check(answer: Answer, provider: "Provider") -> Journey:
-    """The journey that an answer belongs to: this browser's, under way, and answered by the provider that was asked."""
-    if answer.journey is None or not answer.journey.is_of(answer.state):
-        raise NotLetIn(Why.OTHER_BROWSER)
-    provider.check_issuer(answer.issuer)
-    if answer.error:
-        raise NotLetIn(Why.DECLINED, "".join(each for each in answer.error[:60] if each.isascii() and each.isprintable()))
-    if not answer.code:
-        raise NotLetIn(Why.PROVIDER_WRONG, "it sent neither a code nor an error")
-    return answer.journey
-
-
 def change_password(ledger: Ledger, member: Member, old: str, new: str, session_secret: str, now_us: int) -> bool:
     """Set a person's password, False where the old one is wrong; Invalid where the new one is easy to guess, TooOften as above.
 
@@ -169,17 +97,11 @@ def change_password(ledger: Ledger, member: Member, old: str, new: str, session_
 def _note_failure(session: Session, member: Member | None, now_us: int) -> None:
     """Into the audit log. An email that nobody has is not repeated: it may be a password."""
     account_id, actor = (member.account_id, member.email) if member else (FIRST_ACCOUNT_ID, UNKNOWN)
-    _note(session, account_id, actor, {}, now_us)
+    note_failure(session, account_id, actor, {}, now_us)
 
 
-def _note_not_let_in(session: Session, refused: NotLetIn, provider: str, now_us: int) -> None:
-    """Into the audit log, not more than so many an hour; with an email only where the provider vouches for it."""
-    detail = {"by": provider, "why": refused.why, "detail": refused.detail, "email": refused.email}
-    _note(session, refused.account_id, UNKNOWN, {name: value for name, value in detail.items() if value}, now_us)
-
-
-def _note(session: Session, account_id: int, actor: str, detail: dict[str, str], now_us: int) -> None:
-    """A failure, not more than so many an hour."""
+def note_failure(session: Session, account_id: int, actor: str, detail: dict[str, str], now_us: int) -> None:
+    """A failure to sign in, into the audit log, not more than so many an hour."""
     noted, unnoted = throttle.may_note(session, account_id, now_us)
     if unnoted:
         audit.note(session, account_id, UNKNOWN, "member.sign_ins_failed", {"not_noted": unnoted}, now_us)

@@ -185,6 +185,21 @@ def _hold(path: str, summary: str, about: str) -> Call:
     )
 
 
+def _otlp(signal: str, counted: str) -> Call:
+    return Call(
+        method="post",
+        path=f"/v1/{signal}",
+        summary=f"Take OpenTelemetry's {signal}",
+        about=f"OTLP/HTTP in JSON or, as application/x-protobuf, in protobuf; the answer is in the same. What counts: {counted}. "
+        "Refusals are a google.rpc.Status.",
+        group="usage",
+        scopes=(Scope.INGEST,),
+        body={JSON: {"type": "object"}},
+        answers={200: {JSON: {"type": "object"}}},
+        refused_as={JSON: object_of({"code": COUNT, "message": text()}, required=())},
+    )
+
+
 CALLS: Sequence[Call] = (
     _events("/api/v1/events", 204, "Take usage in", "CloudEvents in all three HTTP modes, plain or gzip."),
     _events("/api/v3/openmeter/events", 202, "Take usage in as OpenMeter 3 does", "For gateways that know this address, such as Kong."),
@@ -200,6 +215,9 @@ CALLS: Sequence[Call] = (
         body={JSON: {"anyOf": [list_of(_RECORD, maxItems=10_000), _RECORD]}, "application/x-ndjson": text()},
         answers={200: {JSON: known("Logged")}},
     ),
+    _otlp("traces", "spans of model calls"),
+    _otlp("logs", "what coding agents log of a model call"),
+    _otlp("metrics", "token counters of sources that are marked to be counted by them"),
     Call(
         method="get",
         path="/api/v1/usage",

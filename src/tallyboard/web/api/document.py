@@ -91,7 +91,9 @@ def _response(call: Call, status: int) -> Schema:
     return {"description": HTTPStatus(status).phrase, "content": _content(answer), "headers": headers}
 
 
-def _refusal(call: Call, status: int) -> dict[str, Schema]:
+def _refusal(call: Call, status: int) -> Mapping[str, Schema]:
+    if call.refused_as is not None:
+        return call.refused_as
     shapes: dict[str, Schema] = {problems.MEDIA_TYPE: {"$ref": "#/components/schemas/Problem"}}
     in_other_words = status in {403, 429} and call.path.endswith(("/openai", "/anthropic"))
     return {**shapes, "application/json": {"type": "object"}} if in_other_words else shapes

@@ -18,7 +18,7 @@ class Call(Struct, frozen=True, kw_only=True):
     """One call: who may make it (any of `scopes`, or the scope admin; anybody where there are none), and what it takes and gives.
 
     `answers` are those of success: a status with its media types and their schemas. `refusals` are the statuses it may give beyond
-    those that every call of its kind may give.
+    those that every call of its kind may give; they are problems, or what `refused_as` says by media type.
     """
 
     method: str
@@ -33,6 +33,7 @@ class Call(Struct, frozen=True, kw_only=True):
     answers: Mapping[int, Mapping[str, Schema]]
     headers: Mapping[str, str] = {}
     refusals: Sequence[int] = ()
+    refused_as: Mapping[str, Schema] | None = None
 
 
 def text(**more: object) -> Schema:

@@ -5,9 +5,9 @@ from litestar import Response, get
 from tallyboard import clock
 from tallyboard.app import App
 from tallyboard.errors import TooOften
-from tallyboard.people import journey, sign_in
+from tallyboard.people import federation, journey
+from tallyboard.people.federation import Answer
 from tallyboard.people.identity import NotLetIn
-from tallyboard.people.sign_in import Answer
 from tallyboard.web import security
 from tallyboard.web.pages import frame, openid, sign_in_routes
 from tallyboard.web.pages.frame import Ask
@@ -25,7 +25,7 @@ def get_provider(request: Ask, next: str = "") -> Response[bytes]:
     now_us = clock.now_us()
     begun = journey.begin(next, now_us)
     try:
-        address = sign_in.to_provider(app.ledger, app.provider, begun, _answer_at(request), now_us)
+        address = federation.to_provider(app.ledger, app.provider, begun, _answer_at(request), now_us)
     except NotLetIn as refused:
         return _refusal(request, refused)
     return frame.redirect(address, frame.journey_cookie(app, begun.cookie))
@@ -40,7 +40,7 @@ def get_provider_answer(request: Ask) -> Response[bytes]:
     now_us = clock.now_us()
     answer = _answer(request, now_us)
     try:
-        secret = sign_in.by_provider(app.ledger, app.provider, answer, _answer_at(request), frame.visitor(request), now_us)
+        secret = federation.by_provider(app.ledger, app.provider, answer, _answer_at(request), frame.visitor(request), now_us)
     except NotLetIn as refused:
         return _refusal(request, refused)
     except TooOften as refused:
