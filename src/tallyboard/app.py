@@ -191,7 +191,7 @@ class App:
         before = self._refused.get(place)
         if before is not None or len(self._refused) < _REFUSED_HELD_MAX:
             events += before.events if before else 0
-            self._refused[place] = Note(Kind.REFUSED, sender, reason, "", events, clock.now_us(), example)
+            self._refused[place] = Note(Kind.REFUSED, sender, str(reason), "", events, clock.now_us(), example)
 
     def figures(self) -> dict[str, float]:
         """Gauges and counters for operators, by name."""

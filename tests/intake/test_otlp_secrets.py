@@ -92,7 +92,7 @@ def test_nothing_but_what_is_on_the_list_is_stored_logged_or_shown(server: Serve
     held = server.client.get(f"{server.url}/metrics").text
     server.stop()
     stored = everything(server)
-    assert len(re.findall("alice", stored)) > 3
+    assert "alice" in stored  # Else the search would prove nothing.
     assert '"input_tokens":100' in stored
     for place in (stored, server.log, held):
         assert CANARY not in place
