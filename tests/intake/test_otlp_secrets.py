@@ -1,6 +1,5 @@
 """Prompts, answers, tool definitions and command lines are stored nowhere: canaries in every field that can carry them."""
 
-import re
 from typing import Any
 
 from tests import engines
