@@ -55,11 +55,6 @@ class Caller(Struct, frozen=True):
         """What the key may say of events."""
         return Sender(self.key.user, Scope.ADJUST in self.key.scopes)
 
-    @property
-    def actor(self) -> str:
-        """Who it is in what is written down."""
-        return f"key {self.key.id}"
-
 
 class Recent:
     """What was read since the last commit by anybody: forgotten at the next, so that it is never out of date.

@@ -2,26 +2,17 @@
 
 import subprocess
 import threading
-from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Self
 
 import httpx
 import pytest
-from tests.conftest import Server, environment, serving
+from tests.conftest import Server, environment
 from tests.environments import python_of
-from tests.intake.telemetry import CACHE_READ, INPUT, OUTPUT, price_tokens
+from tests.intake.telemetry import CACHE_READ, INPUT, OUTPUT
 
 ENVIRONMENTS = {"proto": "otlp", "json": "otlp-json"}
-
-
-@pytest.fixture
-def priced(folder: Path) -> Iterator[Server]:
-    """A server that prices tokens."""
-    with serving(folder) as running:
-        price_tokens(running)
-        yield running
 
 
 @pytest.mark.slow

@@ -1,32 +1,13 @@
 """Coding agents tell their tokens several times; each call counts once, by the one signal that counts."""
 
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
-import pytest
 from tests import engines
-from tests.conftest import Server, serving
-from tests.intake.telemetry import CACHE_READ, CACHE_WRITE, END_NS, INPUT, OUTPUT, kept, logs, pairs, post, price_tokens, replay, units_of
+from tests.conftest import Server
+from tests.intake.telemetry import CACHE_READ, CACHE_WRITE, END_NS, INPUT, OUTPUT, kept, logs, pairs, post, replay, units_of
 
 CLAUDE_CODE = "claude-code-2.1.197-protobuf"
 CODEX = "codex-0.169.0"
-
-
-@pytest.fixture
-def priced(folder: Path) -> Iterator[Server]:
-    """A server that prices tokens."""
-    with serving(folder) as running:
-        price_tokens(running)
-        yield running
-
-
-@pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A server that prices tokens, for tests whose users differ."""
-    with serving(tmp_path_factory.mktemp("shared") / "data") as running:
-        price_tokens(running)
-        yield running
 
 
 def test_claude_codes_request_counts_once_though_logs_and_metrics_tell_it(priced: Server) -> None:

@@ -1,13 +1,11 @@
 """Metrics count only where a source says so; what a cumulative counter added since its last value counts once."""
 
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import pytest
 from tests import engines
-from tests.conftest import Server, serving
+from tests.conftest import Server
 from tests.intake.telemetry import (
     CACHE_READ,
     CACHE_WRITE,
@@ -21,29 +19,12 @@ from tests.intake.telemetry import (
     metrics,
     pairs,
     post,
-    price_tokens,
     replay,
     traces,
     units_of,
 )
 
 NEW = "gen_ai.client.inference.usage.input_tokens"
-
-
-@pytest.fixture
-def priced(folder: Path) -> Iterator[Server]:
-    """A server that prices tokens."""
-    with serving(folder) as running:
-        price_tokens(running)
-        yield running
-
-
-@pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A server that prices tokens, for tests whose users differ."""
-    with serving(tmp_path_factory.mktemp("shared") / "data") as running:
-        price_tokens(running)
-        yield running
 
 
 RECORDED = [

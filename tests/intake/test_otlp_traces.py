@@ -2,14 +2,13 @@
 
 import asyncio
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 from tests import engines
-from tests.conftest import Server, serving
+from tests.conftest import Server
 from tests.intake.telemetry import (
     CACHE_READ,
     INPUT,
@@ -21,7 +20,6 @@ from tests.intake.telemetry import (
     kept,
     pairs,
     post,
-    price_tokens,
     replay,
     span,
     traces,
@@ -35,22 +33,6 @@ from tallyboard.people import keys
 from tallyboard.people.accounts import FIRST_ACCOUNT_ID
 from tallyboard.people.keys import Scope
 from tallyboard.web.lane import with_lane
-
-
-@pytest.fixture
-def priced(folder: Path) -> Iterator[Server]:
-    """A server that prices tokens."""
-    with serving(folder) as running:
-        price_tokens(running)
-        yield running
-
-
-@pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A server that prices tokens, for tests whose users differ."""
-    with serving(tmp_path_factory.mktemp("shared") / "data") as running:
-        price_tokens(running)
-        yield running
 
 
 @pytest.mark.parametrize("name", ["otlp-http-1.45-plain", "otlp-http-1.45-gzip", "otlp-json-http-0.66b1"])

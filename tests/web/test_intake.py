@@ -117,3 +117,10 @@ def test_only_thirty_days_are_kept(server: Server) -> None:
     with App(engines.settings_of(server.folder)) as app:
         app.ledger.change(lambda session: arrivals.note(session, 1, [old])).result()
     wait_until(lambda: engines.look(server.folder, "SELECT count(*) FROM arrival_note WHERE account_id = 1") == [(0,)], "it is forgotten")
+
+
+def test_the_sums_are_of_all_sources_though_not_all_are_listed(server: Server, alice: Visitor) -> None:
+    server.send(*(sent(str(number), f"/source/{number}") for number in range(230)))
+    page = text_of(alice)
+    assert "Accepted 230 0 duplicates counted once" in page
+    assert "Sources the 200 heard of last, 30 more" in page

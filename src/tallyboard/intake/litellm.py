@@ -17,6 +17,7 @@ from msgspec.json import Decoder
 
 from tallyboard.intake.cloudevents import EVENTS_MAX, BadBody, CloudEvent
 from tallyboard.intake.event import KEY_CHARACTERS_MAX, Reason, Refused, is_key
+from tallyboard.intake.tokens import Fields, Tokens, fields
 
 SOURCE = "litellm"
 EVENT_TYPE = "ai.usage.recorded"
@@ -205,11 +206,8 @@ def _event(payload: _Payload) -> CloudEvent:
     )
 
 
-def _tokens(payload: _Payload, usage: _Usage) -> dict[str, int | None]:
-    """Tokens by class: input contains what was read from and written to a cache, output contains reasoning.
-
-    Where more is said to be cached than was put in, input is without it.
-    """
+def _tokens(payload: _Payload, usage: _Usage) -> Fields:
+    """Tokens by class."""
     details = usage.prompt_tokens_details or _In()
     read = details.cached_tokens or usage.cache_read_input_tokens or 0
     written = details.cache_creation_tokens or usage.cache_creation_input_tokens or 0
@@ -217,16 +215,7 @@ def _tokens(payload: _Payload, usage: _Usage) -> dict[str, int | None]:
     put_in, put_out = payload.prompt_tokens or 0, payload.completion_tokens or 0
     if min(read, written, reasoning, put_in, put_out) < 0:
         raise Refused(Reason.BAD_QUANTITY, "tokens cannot be fewer than none")
-    if read + written > put_in:
-        put_in += read + written
-    return {
-        "input_tokens": put_in,
-        "uncached_input_tokens": put_in - read - written,
-        "cache_read_tokens": read or None,
-        "cache_write_tokens": written or None,
-        "output_tokens": max(put_out, reasoning),
-        "reasoning_tokens": reasoning or None,
-    }
+    return fields(Tokens(put_in, read or None, written or None, max(put_out, reasoning), reasoning or None))
 
 
 def _person(payload: _Payload, metadata: _Metadata) -> str | None:

@@ -9,9 +9,8 @@ from collections.abc import Sequence
 from itertools import chain
 
 from tallyboard import days
-from tallyboard.intake.event import UNATTRIBUTED
 from tallyboard.ledger import arrivals, audit
-from tallyboard.ledger.arrivals import Arrived
+from tallyboard.ledger.arrivals import Arrival
 from tallyboard.ledger.contract import Batch, Entry, Outcome, Session
 from tallyboard.ledger.locking import LockedAccount, lock
 from tallyboard.ledger.seen import SHELF_EVENTS, Seen, find_on
@@ -192,23 +191,17 @@ def add_to_days(session: Session, account_id: int, account: LockedAccount, sums:
     )
 
 
-def _sort_out(batch: Batch, seen: dict[bytes, int]) -> Arrived:
+def _sort_out(batch: Batch, seen: dict[bytes, int]) -> Arrival:
     """Tell what is new from what was seen, in order; what is new is seen from then on."""
-    fresh: list[Entry] = []
-    known: list[Entry] = []
-    conflicts: list[Entry] = []
-    unrated = unattributed = 0
+    arrival = Arrival(batch.actor, batch.received_us, [], [], [])
     for entry in batch.entries:
         content = seen.get(entry.event.key)
         if content is None:
             seen[entry.event.key] = entry.event.content
-            fresh.append(entry)
-            unrated += not entry.rated
-            unattributed += entry.event.user == UNATTRIBUTED
+            arrival.fresh.append(entry)
         else:
-            (known if content == entry.event.content else conflicts).append(entry)
-    outcome = Outcome(len(fresh), len(known), len(conflicts), unrated, unattributed)
-    return Arrived(batch.actor, batch.received_us, outcome, fresh, known, conflicts)
+            (arrival.known if content == entry.event.content else arrival.conflicts).append(entry)
+    return arrival
 
 
 def _slot_sums(fresh: Sequence[tuple[Entry, Batch]], user_ids: dict[str, int]) -> list[SlotSum]:

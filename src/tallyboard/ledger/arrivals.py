@@ -5,8 +5,9 @@ refused never reaches the ledger: it is noted by whoever refused it, a little la
 """
 
 from bisect import bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from enum import StrEnum
+from itertools import pairwise
 
 from msgspec import Struct
 from msgspec.json import decode
@@ -40,24 +41,29 @@ class Note(Struct, frozen=True):
     example: str
 
 
-class Arrived(Struct, frozen=True):
-    """What became of a batch: its sender, instant and outcome, the entries that were new, and those that conflict with what is kept."""
+class Arrival(Struct, frozen=True):
+    """One batch: who sent it, when it came, the entries that were new, those that were known, and those that conflict with what is kept."""
 
     sender: str
     received_us: int
-    outcome: Outcome
-    fresh: Sequence[Entry]
-    known: Sequence[Entry]
-    conflicts: Sequence[Entry]
+    fresh: list[Entry]
+    known: list[Entry]
+    conflicts: list[Entry]
+
+    @property
+    def outcome(self) -> Outcome:
+        """What became of it, as its sender is told."""
+        unrated = sum(not entry.rated for entry in self.fresh)
+        return Outcome(len(self.fresh), len(self.known), len(self.conflicts), unrated, _unattributed(self))
 
 
-def count(session: Session, account_id: int, arrived: Iterable[Arrived]) -> None:
+def count(session: Session, account_id: int, arrived: Iterable[Arrival]) -> None:
     """Count batches, in the transaction that keeps them."""
     lines: dict[tuple[int, str, str], list[int]] = {}
     notes: list[Note] = []
     for batch in arrived:
         hour = batch.received_us // HOUR_US
-        for source, part in _by_source(batch):
+        for source, part in _by_source(batch).items():
             sums = lines.setdefault((hour, batch.sender, source), [0] * 8)
             for place, number in enumerate(_numbers(part)):
                 sums[place] += number
@@ -117,42 +123,41 @@ def forget(session: Session, account_id: int, now_us: int) -> None:
     session.run("DELETE FROM arrival_note WHERE account_id = :account_id AND hour < :before", account_id=account_id, before=before)
 
 
-def _by_source(batch: Arrived) -> list[tuple[str, Arrived]]:
-    """A batch in parts of one source each. Nearly all have one, and are not looked at event by event."""
-    everything = (batch.fresh, batch.known, batch.conflicts)
-    sources = {entry.event.source for entries in everything for entry in entries}
-    if len(sources) == 1:
-        return [(sources.pop(), batch)]
-    parts = []
-    for source in sources:
-        fresh, known, conflicts = ([entry for entry in entries if entry.event.source == source] for entries in everything)
-        unattributed = sum(entry.event.user == UNATTRIBUTED for entry in fresh)
-        outcome = Outcome(len(fresh), len(known), len(conflicts), 0, unattributed)
-        parts.append((source, Arrived(batch.sender, batch.received_us, outcome, fresh, known, conflicts)))
+def _by_source(batch: Arrival) -> dict[str, Arrival]:
+    """A batch in parts of one source each."""
+    parts: dict[str, Arrival] = {}
+    for name in ("fresh", "known", "conflicts"):
+        for entry in getattr(batch, name):
+            source = entry.event.source
+            if source not in parts:
+                parts[source] = Arrival(batch.sender, batch.received_us, [], [], [])
+            getattr(parts[source], name).append(entry)
     return parts
 
 
-def _numbers(batch: Arrived) -> tuple[int, ...]:
+def _numbers(part: Arrival) -> tuple[int, ...]:
     """Accepted, duplicate, conflict, unattributed; and of those accepted, within a minute, an hour, a day."""
-    times = sorted(batch.received_us - entry.event.at_us for entry in batch.fresh)
+    times = sorted(part.received_us - entry.event.at_us for entry in part.fresh)
     ends = [bisect_right(times, late_us) for late_us in _LATE_US]
-    within = [end - before for before, end in zip((0, *ends), ends, strict=False)]
-    outcome = batch.outcome
-    return (outcome.accepted, outcome.duplicate, outcome.conflict, outcome.unattributed, *within)
+    within = [end - before for before, end in pairwise((0, *ends))]
+    return (len(part.fresh), len(part.known), len(part.conflicts), _unattributed(part), *within)
 
 
-def _notes(batch: Arrived) -> list[Note]:
+def _unattributed(part: Arrival) -> int:
+    return sum(entry.event.user == UNATTRIBUTED for entry in part.fresh)
+
+
+def _notes(batch: Arrival) -> list[Note]:
     notes = [
         Note(Kind.CONFLICT, batch.sender, entry.event.source, "", 1, batch.received_us, f"id {entry.event.id}") for entry in batch.conflicts
     ]
-    if batch.outcome.unrated:
-        unrated: dict[tuple[str, str], list[Entry]] = {}
-        for entry in batch.fresh:
-            if not entry.rated:
-                unrated.setdefault((entry.event.type, entry.event.model), []).append(entry)
-        for (kind, model), entries in unrated.items():
-            numbers = _number_names(entries[-1].event.document)
-            notes.append(Note(Kind.UNRATED, batch.sender, kind, model, len(entries), batch.received_us, numbers))
+    unrated: dict[tuple[str, str], list[Entry]] = {}
+    for entry in batch.fresh:
+        if not entry.rated:
+            unrated.setdefault((entry.event.type, entry.event.model), []).append(entry)
+    for (kind, model), entries in unrated.items():
+        numbers = _number_names(entries[-1].event.document)
+        notes.append(Note(Kind.UNRATED, batch.sender, kind, model, len(entries), batch.received_us, numbers))
     return notes
 
 

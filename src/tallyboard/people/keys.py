@@ -51,6 +51,11 @@ class ApiKey(Struct, frozen=True):
     created_by: str | None = None
     used_us: int | None = None
 
+    @property
+    def actor(self) -> str:
+        """Who it is in what is written down."""
+        return f"key {self.id}"
+
     def valid(self, now_us: int) -> bool:
         """Whether it still opens anything."""
         return self.revoked_us is None and (self.expires_us is None or now_us < self.expires_us)

@@ -13,6 +13,8 @@ from tallyboard.web.problems import Problem, with_status
 
 BODY_BYTES_MAX = 10 * 1024 * 1024
 BODY_SECONDS_MAX = 60
+INLINE_BYTES_MAX = 65_536
+"""A body of events up to here is worked off on the event loop; of a larger one everybody else would feel it."""
 _LOOK_SECONDS = 1.0
 _WITH_BODY = {"POST", "PUT", "PATCH", "DELETE"}
 

@@ -25,7 +25,6 @@ from tallyboard.web.security import caller, off_loop
 
 EVENTS_PATHS = {"/api/v1/events": 204, "/api/v3/openmeter/events": 202, "/v3/openmeter/events": 202}
 """Where events are taken, and the status that says so: OpenMeter's, of which gateways know the newer."""
-INLINE_BYTES_MAX = 65_536
 
 
 def with_lane(app: App, framework: ASGIApp) -> ASGIApp:
@@ -70,20 +69,17 @@ async def _take(app: App, headers: Mapping[str, str], receive: Receive) -> bytes
     now_us = clock.now_us()
     who = await off_loop(app, lambda: caller(app, headers.get("authorization"), (KeyScope.INGEST,), now_us))
     content = await body.read(headers, receive)
-    try:
-        if len(content) <= INLINE_BYTES_MAX:
+    with taken.noting_refusal(app, who):
+        if len(content) <= body.INLINE_BYTES_MAX:
             accepted = _accept(headers, content, who, now_us)
         else:
             accepted = await _accept_large(app, headers, content, who, now_us)
-    except Problem as problem:
-        app.refused(who.key.account_id, who.actor, problem.name, 1, problem.detail)
-        raise
     taken.note_refused(app, who, accepted.refused)
     prefer = headers.get("prefer", "").replace(" ", "").lower().split(",")
     lenient = "handling=lenient" in prefer
     if accepted.refused and not lenient:
         raise _refused(accepted.refused, len(accepted.entries))
-    outcome = await asyncio.wrap_future(app.ledger.append(Batch(who.key.account_id, accepted.entries, now_us, who.actor)))
+    outcome = await asyncio.wrap_future(app.ledger.append(Batch(who.key.account_id, accepted.entries, now_us, who.key.actor)))
     metrics.taken(outcome)
     if "return=representation" in prefer or accepted.refused:
         return orjson.dumps(taken.representation(outcome, accepted.refused))

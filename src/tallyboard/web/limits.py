@@ -221,7 +221,7 @@ async def _hold(asked: _Asked, shape: Shape) -> Answer:
     if unknown := sorted(said.keys() - _HOLD_FIELDS):
         raise Invalid(f"{unknown[0][:40]!r} is no field of a hold; its fields are {', '.join(sorted(_HOLD_FIELDS))}")
     key = asked.who.key
-    grant = Grant(_hold_id(said), _user(asked, said), _estimate(asked, said), _ttl_us(said), f"key {key.id}")
+    grant = Grant(_hold_id(said), _user(asked, said), _estimate(asked, said), _ttl_us(said), key.actor)
     decision: Decision = await asyncio.wrap_future(asked.app.ledger.decide(key.account_id, grant))
     assert decision.standing is not None
     if decision.hold is None:
@@ -238,7 +238,7 @@ async def _settle(asked: _Asked, hold_id: str) -> Answer:
     hold = await _find(asked, hold_id)
     key = asked.who.key
     entry = _entry(asked, hold)
-    batch = Batch(key.account_id, (entry,), asked.now_us, f"key {key.id}")
+    batch = Batch(key.account_id, (entry,), asked.now_us, key.actor)
     decision: Decision = await asyncio.wrap_future(asked.app.ledger.decide(key.account_id, End(hold_id, Ending.SETTLED), batch))
     outcome, settled = decision.outcome, decision.hold or structs.replace(hold, ending=Ending.EXPIRED)  # It may be forgotten by now.
     assert outcome is not None

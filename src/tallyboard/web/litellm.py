@@ -18,11 +18,9 @@ from tallyboard.intake.cloudevents import BadBody
 from tallyboard.ledger.contract import Batch
 from tallyboard.people.keys import Scope as KeyScope
 from tallyboard.web import body, metrics, problems, raw, taken
-from tallyboard.web.problems import Problem
 from tallyboard.web.security import caller, off_loop
 
 PATH = "/api/v1/litellm"
-INLINE_BYTES_MAX = 65_536
 
 
 class _Read(Struct, frozen=True):
@@ -49,17 +47,14 @@ async def _take(app: App, headers: Mapping[str, str], receive: Receive) -> bytes
     now_us = clock.now_us()
     who = await off_loop(app, lambda: caller(app, headers.get("authorization"), (KeyScope.INGEST,), now_us))
     content = await body.read(headers, receive)
-    try:
-        if len(content) <= INLINE_BYTES_MAX:
+    with taken.noting_refusal(app, who):
+        if len(content) <= body.INLINE_BYTES_MAX:
             read = _read(headers, content, who, now_us)
         else:  # Few records and much text, which is passed over quickly: a thread will do.
             read = await asyncio.to_thread(_read, headers, content, who, now_us)
-    except Problem as problem:
-        app.refused(who.key.account_id, who.actor, problem.name, 1, problem.detail)
-        raise
     accepted = read.accepted
     taken.note_refused(app, who, accepted.refused)
-    outcome = await asyncio.wrap_future(app.ledger.append(Batch(who.key.account_id, accepted.entries, now_us, who.actor)))
+    outcome = await asyncio.wrap_future(app.ledger.append(Batch(who.key.account_id, accepted.entries, now_us, who.key.actor)))
     metrics.taken(outcome)
     return orjson.dumps({**taken.representation(outcome, accepted.refused), "skipped": read.skipped})
 

@@ -23,11 +23,9 @@ from tallyboard.intake.worker import Question
 from tallyboard.ledger.contract import Batch
 from tallyboard.people.keys import Scope as KeyScope
 from tallyboard.web import body, metrics, problems, raw, taken
-from tallyboard.web.problems import Problem
 from tallyboard.web.security import caller, off_loop
 
 PATHS = {f"/v1/{signal}": signal for signal in (Signal.TRACES, Signal.LOGS, Signal.METRICS)}
-INLINE_BYTES_MAX = 65_536
 _NAMES = {Signal.TRACES: "span", Signal.LOGS: "log record", Signal.METRICS: "data point"}
 
 
@@ -68,11 +66,8 @@ async def _take(app: App, signal: Signal, headers: Mapping[str, str], encoding: 
     now_us = clock.now_us()
     who = await off_loop(app, lambda: caller(app, headers.get("authorization"), (KeyScope.INGEST,), now_us))
     content = await body.read(headers, receive)
-    try:
+    with taken.noting_refusal(app, who):
         batch, refused = await _understood(app, signal, headers, content, who, now_us)
-    except Problem as problem:
-        app.refused(who.key.account_id, who.actor, problem.name, 1, problem.detail)
-        raise
     taken.note_refused(app, who, refused)
     outcome = await asyncio.wrap_future(app.ledger.append(batch))
     metrics.taken(outcome)
@@ -85,9 +80,9 @@ async def _understood(
     """What is to be kept, and what is refused."""
     if signal is not Signal.METRICS:
         accepted = await _accept(app, signal, headers, content, who, now_us)
-        return Batch(who.key.account_id, accepted.entries, now_us, who.actor), accepted.refused
-    origin = From(who.key.account_id, who.actor, who.sender, who.charger, now_us)
-    if len(content) <= INLINE_BYTES_MAX:
+        return Batch(who.key.account_id, accepted.entries, now_us, who.key.actor), accepted.refused
+    origin = From(who.key.account_id, who.key.actor, who.sender, who.charger, now_us)
+    if len(content) <= body.INLINE_BYTES_MAX:
         return _count_here(headers, content, origin)
     return await asyncio.to_thread(_count_here, headers, content, origin)
 
@@ -100,7 +95,7 @@ def _count_here(headers: Mapping[str, str], content: bytes, origin: From) -> tup
 
 
 async def _accept(app: App, signal: Signal, headers: Mapping[str, str], content: bytes, who: Caller, now_us: int) -> Accepted:
-    if len(content) <= INLINE_BYTES_MAX:
+    if len(content) <= body.INLINE_BYTES_MAX:
         return _accept_here(signal, headers, content, who, now_us)
     about = {"content-type": headers["content-type"]}
     question = Question(about, content, who.sender, who.charger.card.text, now_us, signal)

@@ -107,7 +107,7 @@ def _route(app: App, ask: Ask, key: ApiKey) -> Answer:
 def _create(app: App, ask: Ask, key: ApiKey) -> Answer:
     shown = _parameters(ask)
     wanted = User.model_validate(_json(ask), scim_ctx=Context.RESOURCE_CREATION_REQUEST, scim_policy=POLICY)
-    made = _changed(app, lambda session, now: scim.create(session, key.account_id, wanted, _actor(key), now))
+    made = _changed(app, lambda session, now: scim.create(session, key.account_id, wanted, key.actor, now))
     answered = _user(ask, made, Context.RESOURCE_CREATION_RESPONSE, shown, 201)
     return Answer(201, answered.content, {**answered.headers, "Location": _location(ask, made)})
 
@@ -149,7 +149,7 @@ def _patch(app: App, ask: Ask, key: ApiKey) -> Answer:
 
 def _remove(app: App, ask: Ask, key: ApiKey) -> Answer:
     if_match = ask.headers.get("if-match", "")
-    _changed(app, lambda session, now: scim.remove(session, key.account_id, ask.path[1], _actor(key), now, if_match))
+    _changed(app, lambda session, now: scim.remove(session, key.account_id, ask.path[1], key.actor, now, if_match))
     return Answer(204, b"")
 
 
@@ -215,7 +215,7 @@ def _config(ask: Ask) -> ServiceProviderConfig:
 
 def _edited(app: App, ask: Ask, key: ApiKey, edit: Callable[[User], User]) -> User:
     if_match = ask.headers.get("if-match", "")
-    return _changed(app, lambda session, now: scim.change(session, key.account_id, ask.path[1], edit, _actor(key), now, if_match))
+    return _changed(app, lambda session, now: scim.change(session, key.account_id, ask.path[1], edit, key.actor, now, if_match))
 
 
 def _changed(app: App, work: Callable[[Session, int], Result]) -> Result:
@@ -255,7 +255,3 @@ def _json(ask: Ask) -> Any:
         return msgspec.json.decode(ask.content)
     except (msgspec.DecodeError, RecursionError):
         raise problems.with_status(400, "the body is not JSON") from None
-
-
-def _actor(key: ApiKey) -> str:
-    return f"key {key.id}"

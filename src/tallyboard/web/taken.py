@@ -1,12 +1,24 @@
 """What became of a request's events: noted for operators and administrators, told to whoever sent them."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from tallyboard.app import App, Caller
 from tallyboard.intake.event import Refusal
 from tallyboard.ledger.contract import Outcome
 from tallyboard.web import metrics
+from tallyboard.web.problems import Problem
+
+
+@contextmanager
+def noting_refusal(app: App, who: Caller) -> Iterator[None]:
+    """A request that is refused as a whole within this context is noted like a refused event, and refused."""
+    try:
+        yield
+    except Problem as problem:
+        app.refused(who.key.account_id, who.key.actor, problem.name, 1, problem.detail)
+        raise
 
 
 def note_refused(app: App, who: Caller, refused: tuple[Refusal, ...]) -> None:
@@ -14,7 +26,7 @@ def note_refused(app: App, who: Caller, refused: tuple[Refusal, ...]) -> None:
     metrics.refused(refused)
     for reason, events in Counter(each.reason for each in refused).items():
         example = next(each.detail for each in refused if each.reason is reason)
-        app.refused(who.key.account_id, who.actor, reason, events, example)
+        app.refused(who.key.account_id, who.key.actor, reason, events, example)
 
 
 def representation(outcome: Outcome, refused: Sequence[Refusal]) -> dict[str, object]:

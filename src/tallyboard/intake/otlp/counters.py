@@ -14,8 +14,8 @@ from tallyboard.intake.cloudevents import CloudEvent
 from tallyboard.intake.event import Reason, Refused
 from tallyboard.intake.otlp import records
 from tallyboard.intake.otlp.records import Attributes, Source, Value, first, tokens
-from tallyboard.intake.otlp.tokens import Tokens, fields
 from tallyboard.intake.otlp.usage import Signal, agent_of, counts, digest, instant, made
+from tallyboard.intake.tokens import Tokens, fields
 
 DELTA, CUMULATIVE = 1, 2
 

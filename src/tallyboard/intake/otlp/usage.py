@@ -18,7 +18,7 @@ from tallyboard.intake.cloudevents import CloudEvent
 from tallyboard.intake.event import Reason, Refused
 from tallyboard.intake.otlp import records
 from tallyboard.intake.otlp.records import Attributes, LogRecord, Source, Span, first, whole
-from tallyboard.intake.otlp.tokens import Tokens, fields
+from tallyboard.intake.tokens import Tokens, fields
 
 EVENT_TYPE = "ai.usage.recorded"
 UNNAMED = "opentelemetry"

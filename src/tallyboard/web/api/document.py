@@ -26,7 +26,7 @@ _WITH_KEY = (401, 403)
 _WITH_BODY = (408, 413, 415)
 
 
-@get("/api/docs", summary="What there is to call", include_in_schema=False)
+@get("/api/docs", include_in_schema=False)
 async def get_docs() -> Response[bytes]:
     """The document for people."""
     groups: dict[str, list[tuple[Call, list[int]]]] = {}

@@ -48,7 +48,7 @@ class MeterQuery(Struct, forbid_unknown_fields=True, rename="camel"):
     advanced_meter_group_by_filters: object = None
 
 
-@get("/api/v1/meters", sync_to_thread=True, summary="What there is to count", tags=["openmeter"])
+@get("/api/v1/meters", sync_to_thread=True)
 def get_meters(request: Request[None, None, State]) -> Response[bytes]:
     """The meters of the account's rate card, and credits."""
     app: App = request.app.state.app
@@ -72,21 +72,21 @@ def get_meters(request: Request[None, None, State]) -> Response[bytes]:
     return Response(orjson.dumps(listed), media_type=MediaType.JSON)
 
 
-@get("/api/v1/meters/{slug:str}/query", summary="Sums of a meter", tags=["openmeter"])
+@get("/api/v1/meters/{slug:str}/query")
 @in_thread
 def get_sums(request: Request[None, None, State], slug: str) -> Response[bytes]:
     """Sums by windows of time, subjects and models, as JSON or CSV."""
     return _answer(request, slug, _read_query(request.scope["query_string"]))
 
 
-@post("/api/v1/meters/{slug:str}/query", status_code=200, summary="Sums of a meter, asked in a body", tags=["openmeter"])
+@post("/api/v1/meters/{slug:str}/query", status_code=200)
 @in_thread
 def post_sums(request: Request[None, None, State], slug: str, data: MeterQuery) -> Response[bytes]:
     """The same, for questions that are too long for an address."""
     return _answer(request, slug, data)
 
 
-@get("/api/v1/events", sync_to_thread=True, summary="Events as they came", tags=["openmeter"])
+@get("/api/v1/events", sync_to_thread=True)
 def get_events(request: Request[None, None, State]) -> Response[bytes]:
     """The newest events first."""
     app: App = request.app.state.app
@@ -114,13 +114,13 @@ def get_events(request: Request[None, None, State]) -> Response[bytes]:
     return Response(orjson.dumps(listed), media_type=MediaType.JSON)
 
 
-@get("/api/v1/customers/{customer:path}", sync_to_thread=True, summary="What a customer may still use", tags=["openmeter"])
+@get("/api/v1/customers/{customer:path}", sync_to_thread=True)
 def get_entitlement(request: Request[None, None, State], customer: str) -> Response[bytes]:
     """`/{key}/access`, and `/{key}/entitlements/credits/value`."""
     return _entitled(request, customer)
 
 
-@get("/api/v1/subjects/{subject:path}", sync_to_thread=True, summary="The older address of it", tags=["openmeter"])
+@get("/api/v1/subjects/{subject:path}", sync_to_thread=True)
 def get_entitlement_of_subject(request: Request[None, None, State], subject: str) -> Response[bytes]:
     """The same."""
     return _entitled(request, subject)

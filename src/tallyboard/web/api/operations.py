@@ -7,13 +7,13 @@ from tallyboard.app import App
 from tallyboard.web import metrics
 
 
-@get("/healthz", media_type=MediaType.TEXT, summary="The process is alive", tags=["operations"])
+@get("/healthz", media_type=MediaType.TEXT)
 async def get_health() -> str:
     """Answers as long as the process does."""
     return "ok"
 
 
-@get("/readyz", media_type=MediaType.TEXT, sync_to_thread=True, summary="The ledger answers", tags=["operations"])
+@get("/readyz", media_type=MediaType.TEXT, sync_to_thread=True)
 def get_readiness(request: Request[None, None, State]) -> str:
     """Answers when the ledger can be read, else 503: `urn:tallyboard:problem:migrating` or `unavailable`."""
     app: App = request.app.state.app
@@ -21,7 +21,7 @@ def get_readiness(request: Request[None, None, State]) -> str:
     return "ready"
 
 
-@get("/metrics", sync_to_thread=True, summary="Prometheus metrics", tags=["operations"])
+@get("/metrics", sync_to_thread=True)
 def get_metrics(request: Request[None, None, State]) -> Response[bytes]:
     """Counters and gauges of this process."""
     app: App = request.app.state.app

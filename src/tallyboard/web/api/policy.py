@@ -81,7 +81,7 @@ class OverridePage(Struct, frozen=True):
     cursor: str | None
 
 
-@get("/api/v1/policy", summary="The policy in force", tags=["policy"])
+@get("/api/v1/policy")
 @in_thread
 def get_policy(request: Ask) -> Response[PolicyAnswer]:
     """Default limit and timezone, with the ETag that a change must name."""
@@ -91,7 +91,7 @@ def get_policy(request: Ask) -> Response[PolicyAnswer]:
         return _policy(policy.of(session, key.account_id))
 
 
-@put("/api/v1/policy", summary="Change the policy", tags=["policy"])
+@put("/api/v1/policy")
 @in_thread
 def put_policy(request: Ask, data: PolicyBody) -> Response[PolicyAnswer]:
     """Takes effect at the next check. `If-Match` names the state that the change was made for: 428 without it, 412 where it has passed."""
@@ -108,7 +108,7 @@ def put_policy(request: Ask, data: PolicyBody) -> Response[PolicyAnswer]:
         return policy.change(
             session,
             key.account_id,
-            _actor(key),
+            key.actor,
             now_us,
             default_units=before.default_units if isinstance(data.default_limit, UnsetType) else wanted,
             timezone=before.timezone if isinstance(data.timezone, UnsetType) else data.timezone,
@@ -118,7 +118,7 @@ def put_policy(request: Ask, data: PolicyBody) -> Response[PolicyAnswer]:
     return _policy(app.ledger.change(change).result())
 
 
-@get("/api/v1/policy/overrides", sync_to_thread=True, summary="Users' own limits", tags=["policy"])
+@get("/api/v1/policy/overrides", sync_to_thread=True)
 def get_overrides(request: Ask, search: str = "", cursor: str = "") -> OverridePage:
     """Up to 200 at a time whose user or reason holds the searched text."""
     app: App = request.app.state.app
@@ -129,7 +129,7 @@ def get_overrides(request: Ask, search: str = "", cursor: str = "") -> OverrideP
     return OverridePage([_override(each, now_us) for each in found], found[-1].user if len(found) == overrides.PAGE_OVERRIDES_MAX else None)
 
 
-@get("/api/v1/policy/overrides/{user:path}", summary="A user's own limit", tags=["policy"])
+@get("/api/v1/policy/overrides/{user:path}")
 @in_thread
 def get_override(request: Ask, user: str) -> Response[OverrideAnswer]:
     """404 where the user has none."""
@@ -142,7 +142,7 @@ def get_override(request: Ask, user: str) -> Response[OverrideAnswer]:
     return Response(_override(found, clock.now_us()), headers={"ETag": f'"{found.tag}"'})
 
 
-@put("/api/v1/policy/overrides/{user:path}", summary="Give a user a limit", tags=["policy"])
+@put("/api/v1/policy/overrides/{user:path}")
 @in_thread
 def put_override(request: Ask, user: str, data: OverrideBody) -> Response[OverrideAnswer]:
     """Takes effect at the next check. `If-Match`, or `If-None-Match: *` for a user who has none, guards against lost updates."""
@@ -152,7 +152,7 @@ def put_override(request: Ask, user: str, data: OverrideBody) -> Response[Overri
     wanted = Wanted(user, _units(data.limit, "limit"), data.reason.strip(), _instant(data.expires_at))
 
     def change(session: Any) -> UserOverride:
-        overrides.put(session, key.account_id, [wanted], _actor(key), now_us, expected=expected)
+        overrides.put(session, key.account_id, [wanted], key.actor, now_us, expected=expected)
         found = overrides.of(session, key.account_id, user)
         assert found is not None
         return found
@@ -161,17 +161,17 @@ def put_override(request: Ask, user: str, data: OverrideBody) -> Response[Overri
     return Response(_override(found, now_us), headers={"ETag": f'"{found.tag}"'})
 
 
-@delete("/api/v1/policy/overrides/{user:path}", summary="Take a user's own limit away", tags=["policy"])
+@delete("/api/v1/policy/overrides/{user:path}")
 @in_thread
 def delete_override(request: Ask, user: str) -> None:
     """From the next check on, the default counts again."""
     app: App = request.app.state.app
     key, expected, now_us = _key(request, Scope.ADMIN), _expected(request), clock.now_us()
     user = _user(request, user)
-    app.ledger.change(lambda session: overrides.remove(session, key.account_id, user, _actor(key), now_us, expected=expected)).result()
+    app.ledger.change(lambda session: overrides.remove(session, key.account_id, user, key.actor, now_us, expected=expected)).result()
 
 
-@post("/api/v1/policy/preview", sync_to_thread=True, status_code=200, summary="What a limit would have done", tags=["policy"])
+@post("/api/v1/policy/preview", sync_to_thread=True, status_code=200)
 def post_preview(request: Ask, data: PreviewBody) -> Response[bytes]:
     """Who would have been paused on which of the last 30 days by this default limit; users with a limit of their own keep it."""
     app: App = request.app.state.app
@@ -189,7 +189,7 @@ def post_preview(request: Ask, data: PreviewBody) -> Response[bytes]:
     return Response(encode(shape), media_type=MediaType.JSON)
 
 
-@get("/api/v1/policy/history", sync_to_thread=True, summary="Who changed what, when", tags=["policy"])
+@get("/api/v1/policy/history", sync_to_thread=True)
 def get_history(request: Ask, cursor: int | None = None, user: str = "", at: str = "") -> Response[bytes]:
     """Up to 50 changes, newest first. With `user` and `at`, an instant: also which limit applied to the user then."""
     app: App = request.app.state.app
@@ -216,10 +216,6 @@ def _key(request: Ask, scope: Scope) -> ApiKey:
 
 def _user(request: Ask, found: str) -> str:
     return raw.rest_of_path(request.scope, "/api/v1/policy/overrides", found)
-
-
-def _actor(key: ApiKey) -> str:
-    return f"key {key.id}"
 
 
 def _expected(request: Ask) -> str | None:

@@ -25,7 +25,7 @@ def etag(*parts: object) -> str:
     return f'W/"{sha256(repr(parts).encode()).hexdigest()[:32]}"'
 
 
-@get("/api/v1/usage", sync_to_thread=True, summary="Usage by user and day", tags=["usage"])
+@get("/api/v1/usage", sync_to_thread=True)
 def get_usage(
     request: Request[None, None, State],
     window: str | None = None,
@@ -51,7 +51,7 @@ def get_usage(
     return Response(export.json(report), media_type=MediaType.JSON, headers=headers)
 
 
-@get("/api/v1/stream", summary="Server-sent events: usage changed", tags=["usage"])
+@get("/api/v1/stream")
 async def get_stream(request: Request[None, None, State], since: str | None = None) -> ServerSentEvent:
     """An event whenever the answer may have changed, for a signed-in administrator or a key with the scope read."""
     app: App = request.app.state.app

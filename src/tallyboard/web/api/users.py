@@ -42,7 +42,7 @@ class KeyChoice(StrEnum):
     AUTO = "auto"
 
 
-@get("/api/v1/users", sync_to_thread=True, summary="Search the directory of users", tags=["users"])
+@get("/api/v1/users", sync_to_thread=True)
 def get_users(request: Request[None, None, State], search: str = "", cursor: str = "") -> UserPage:
     """Up to 200 users at a time whose key, email or name holds the searched text."""
     app: App = request.app.state.app
@@ -52,7 +52,7 @@ def get_users(request: Request[None, None, State], search: str = "", cursor: str
     return UserPage(users, users[-1].user if len(users) == directory.PAGE_USERS_MAX else None)
 
 
-@put("/api/v1/users/{user:path}", summary="Name a user", tags=["users"])
+@put("/api/v1/users/{user:path}")
 @in_thread
 def put_user(request: Request[None, None, State], user: str, data: Profile) -> Response[User]:
     """Set a user's email and name."""
@@ -63,7 +63,7 @@ def put_user(request: Request[None, None, State], user: str, data: Profile) -> R
     return Response(named)
 
 
-@delete("/api/v1/users/{user:path}", status_code=200, summary="Erase a person: DELETE /api/v1/users/{key}/profile", tags=["users"])
+@delete("/api/v1/users/{user:path}", status_code=200)
 @in_thread
 def delete_profile(request: Request[None, None, State], user: str, key: KeyChoice = KeyChoice.AUTO) -> Erased:
     """Email, name and reasons go, and the key where it may be a name; sums stay. The answer says what the user is known by now."""
@@ -76,5 +76,5 @@ def delete_profile(request: Request[None, None, State], user: str, key: KeyChoic
     replace_key = None if key is KeyChoice.AUTO else key is KeyChoice.REPLACE
     now_us = clock.now_us()
     return app.ledger.change(
-        lambda session: erasure.erase(session, caller.account_id, erased_key, f"key {caller.id}", now_us, replace_key=replace_key)
+        lambda session: erasure.erase(session, caller.account_id, erased_key, caller.actor, now_us, replace_key=replace_key)
     ).result()

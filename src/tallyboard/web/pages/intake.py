@@ -6,7 +6,7 @@ from zoneinfo import ZoneInfo
 from msgspec import Struct
 
 from tallyboard.ledger.arrivals import Kind, Note
-from tallyboard.usage.arrived import DAYS, Arrived, Source
+from tallyboard.usage.arrived import DAYS, Arrived, Source, Totals
 from tallyboard.web.pages import figures
 from tallyboard.web.pages.frame import address
 from tallyboard.web.pages.kpis import Kpi
@@ -36,6 +36,7 @@ REASONS = {
     "unsupported-media-type": "Another kind of content",
 }
 """Why events are refused, for people."""
+_NAMES = {"refused": Kind.REFUSED, "conflicts": Kind.CONFLICT, "unrated": Kind.UNRATED}
 
 
 class Wish(Struct, frozen=True):
@@ -52,12 +53,10 @@ class Wish(Struct, frozen=True):
 def context(found: Arrived, keys: Mapping[str, str], zone: ZoneInfo, now_us: int, *, wish: Wish | None, done: str) -> dict[str, object]:
     """The keys of `intake.html` beside the layout's. `keys` are names of API keys by id."""
     return {
-        "kpis": _kpis(found),
+        "kpis": _kpis(found.totals),
         "sources": [_source(source, keys, zone, now_us) for source in found.sources],
         "more_sources": found.all_sources - len(found.sources),
-        "refused": [_refused(note, keys, zone, now_us) for note in found.notes[Kind.REFUSED]],
-        "conflicts": [_note(note, keys, zone, now_us) for note in found.notes[Kind.CONFLICT]],
-        "unrated": [_note(note, keys, zone, now_us) for note in found.notes[Kind.UNRATED]],
+        **{name: [_note(note, keys, zone, now_us) for note in found.notes[kind]] for name, kind in _NAMES.items()},
         "empty": not found.sources and not any(found.notes.values()),
         "days": DAYS,
         "wish": wish,
@@ -65,13 +64,12 @@ def context(found: Arrived, keys: Mapping[str, str], zone: ZoneInfo, now_us: int
     }
 
 
-def _kpis(found: Arrived) -> tuple[Kpi, ...]:
-    duplicates, conflicts = found.total("duplicate"), found.noted(Kind.CONFLICT)
+def _kpis(totals: Totals) -> tuple[Kpi, ...]:
     return (
-        Kpi("Accepted", f"{found.total('accepted'):,}", f"{figures.count(duplicates, 'duplicate')} counted once"),
-        Kpi("Refused", f"{found.noted(Kind.REFUSED):,}", f"{figures.count(conflicts, 'conflict')}: the first stands"),
-        Kpi("Unrated", f"{found.noted(Kind.UNRATED):,}", "kept, and counted as 0 credits"),
-        Kpi("Without a user", f"{found.total('unattributed'):,}", "counted as unattributed"),
+        Kpi("Accepted", f"{totals.accepted:,}", f"{figures.count(totals.duplicate, 'duplicate')} counted once"),
+        Kpi("Refused", f"{totals.refused:,}", f"{figures.count(totals.conflict, 'conflict')}: the first stands"),
+        Kpi("Unrated", f"{totals.unrated:,}", "kept, and counted as 0 credits"),
+        Kpi("Without a user", f"{totals.unattributed:,}", "counted as unattributed"),
     )
 
 
@@ -101,20 +99,24 @@ def _beside(source: Source) -> str:
     return ", ".join(part for part in parts if part)
 
 
-def _refused(note: Note, keys: Mapping[str, str], zone: ZoneInfo, now_us: int) -> dict[str, object]:
-    return {**_note(note, keys, zone, now_us), "subject": REASONS.get(note.subject, note.subject.replace("_", " ")), "reason": note.subject}
-
-
 def _note(note: Note, keys: Mapping[str, str], zone: ZoneInfo, now_us: int) -> dict[str, object]:
+    name, more = _named(note)
     return {
-        "subject": note.subject,
-        "model": note.model,
+        "name": name,
+        "more": more,
         "sender": _sender(note.sender, keys),
         "events": f"{note.events:,}",
         "last": figures.lately(note.last_us, zone, now_us),
         "example": note.example,
-        "href": address(PATH, rate=note.subject, model=note.model),
+        "rate": address(PATH, rate=note.subject, model=note.model) if note.kind is Kind.UNRATED else "",
     }
+
+
+def _named(note: Note) -> tuple[str, str]:
+    """What a note is about in a word, and below it."""
+    if note.kind is Kind.REFUSED:
+        return REASONS.get(note.subject, note.subject.replace("_", " ")), note.subject
+    return (note.model, note.subject) if note.model else (note.subject, "")
 
 
 def _sender(sender: str, keys: Mapping[str, str]) -> str:
