@@ -7,7 +7,7 @@ from tallyboard.usage.events import LIST_MAX
 from tallyboard.usage.meters import Window
 from tallyboard.web.api.shapes import INSTANT, JSON, USER, Call, Schema, in_path, known, list_of, object_of, or_null, query, text
 
-_GROUP = "openmeter"
+_GROUP = "OpenMeter"
 _SLUG = in_path("slug", "The meter's slug.")
 _FEATURE: Schema = {"name": "feature", "in": "path", "required": True, "schema": text(enum=["credits"]), "description": "The only one."}
 _WINDOW = text(enum=[window.value for window in Window])
