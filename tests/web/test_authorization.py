@@ -3,6 +3,8 @@
 A route that has no row here fails the first test. What an API key opens is read from the table of calls, which the document shows.
 """
 
+import json
+from collections.abc import Iterator
 from itertools import product
 from typing import Any
 
@@ -17,10 +19,12 @@ from tallyboard.web.api.shapes import JSON, Call
 from tallyboard.web.app import ROUTES
 from tallyboard.web.security import SESSION_COOKIE, form_token
 from tests import engines
-from tests.conftest import Server, event, tallyboard
+from tests.conftest import Server, event, serving, tallyboard
 from tests.web.visitors import Visitor, person
 
 ALICE, BOB = "alice@example.com", "bob@example.com"
+MARK = "northwind-alone"
+"""A word of one account, which must not be seen in the other."""
 
 ANYBODY, MEMBERS, ADMINISTRATORS = "anybody", "members", "administrators"
 PAGES = {
@@ -138,20 +142,20 @@ def test_every_route_has_a_row() -> None:
 @pytest.mark.parametrize("row", sorted(THROUGH_A_PROVIDER))
 def test_without_a_provider_the_ways_to_it_and_back_lead_to_sign_in(cast: Cast, row: str) -> None:
     for somebody in ({}, _cookie(cast.ended), _cookie(cast.member), _bearer(cast.server.keys["admin"])):
-        _check_led_to_sign_in(_ask(cast, "GET", row.removeprefix("GET "), somebody))
+        _check_led_to_sign_in(_ask(cast.server, "GET", row.removeprefix("GET "), somebody))
 
 
 @pytest.mark.parametrize("row", PAGES)
 def test_a_page_shows_itself_to_those_it_is_for(cast: Cast, row: str) -> None:
     path, who = row.removeprefix("GET "), PAGES[row]
     for nobody in ({}, _cookie(cast.ended), _cookie("made up"), _bearer(cast.server.keys["admin"])):
-        answer = _ask(cast, "GET", path, nobody)
+        answer = _ask(cast.server, "GET", path, nobody)
         if who == ANYBODY:
             assert answer.status_code in {200, 403}  # An invitation without its token is refused, but not for want of a session.
         else:
             _check_led_to_sign_in(answer)
     if who != ANYBODY:
-        member, administrator = (_ask(cast, "GET", path, _cookie(each)) for each in (cast.member, cast.administrator))
+        member, administrator = (_ask(cast.server, "GET", path, _cookie(each)) for each in (cast.member, cast.administrator))
         assert administrator.status_code in {200, 303}
         assert administrator.headers.get("location", "") != "/sign-in"
         assert member.status_code == (403 if who == ADMINISTRATORS else administrator.status_code)
@@ -162,7 +166,7 @@ def test_a_page_shows_itself_to_those_it_is_for(cast: Cast, row: str) -> None:
 def test_a_form_is_taken_from_its_own_page_and_those_it_is_for_alone(cast: Cast, row: str) -> None:
     path = row.removeprefix("POST ").replace("{key_id:str}", "nowhere")
     for cookie in ({}, _cookie(cast.ended), _cookie("made up"), _bearer(cast.server.keys["admin"])):
-        answer = _ask(cast, "POST", path, cookie, data={"_csrf_token": form_token("made up")})
+        answer = _ask(cast.server, "POST", path, cookie, data={"_csrf_token": form_token("made up")})
         assert answer.status_code in {303, 403}
         assert answer.headers.get("location", "/sign-in") == "/sign-in"
     for secret in (cast.administrator, cast.member):
@@ -173,11 +177,11 @@ def test_a_form_is_taken_from_its_own_page_and_those_it_is_for_alone(cast: Cast,
             (form_token(secret), "same-site"),
         ):
             headers = _cookie(secret) | ({"sec-fetch-site": site} if site else {})
-            assert _ask(cast, "POST", path, headers, data={"_csrf_token": token}).status_code == 403
+            assert _ask(cast.server, "POST", path, headers, data={"_csrf_token": token}).status_code == 403
     if FORMS[row] == ADMINISTRATORS:
-        answer = _ask(cast, "POST", path, _cookie(cast.member), data={"_csrf_token": form_token(cast.member)})
+        answer = _ask(cast.server, "POST", path, _cookie(cast.member), data={"_csrf_token": form_token(cast.member)})
         assert answer.status_code == 403
-    assert _ask(cast, "GET", "/account", _cookie(cast.member)).status_code == 200
+    assert _ask(cast.server, "GET", "/account", _cookie(cast.member)).status_code == 200
 
 
 @pytest.mark.parametrize("row", sorted(BEFORE_SIGNING_IN))
@@ -185,7 +189,7 @@ def test_forms_before_signing_in_are_bound_to_the_browsers_visit(cast: Cast, row
     path = row.removeprefix("POST ")
     filled = {"email": ALICE, "password": "violet harbour 17 lamps", "again": "violet harbour 17 lamps", "token": "none"}
     for token in ("", form_token(""), form_token("made up")):
-        answer = _ask(cast, "POST", path, {}, data={**filled, "_csrf_token": token})
+        answer = _ask(cast.server, "POST", path, {}, data={**filled, "_csrf_token": token})
         assert answer.status_code == 403
         assert SESSION_COOKIE not in answer.cookies
 
@@ -200,12 +204,12 @@ def test_a_call_is_open_to_the_scopes_that_the_document_tells(cast: Cast, call: 
         {"authorization": "Bearer"},
         {"authorization": "Basic dGI6dGI="},
     ):
-        _check_problem(_call(cast, call, headers), 401)
+        _check_problem(_call(cast.server, call, headers), 401)
     if not call.path.endswith("/stream"):  # That one is for a page of ours, too.
         for secret in (cast.administrator, cast.member):
-            _check_problem(_call(cast, call, _cookie(secret)), 401)
+            _check_problem(_call(cast.server, call, _cookie(secret)), 401)
     for scope in Scope:
-        answer = _call(cast, call, _bearer(cast.server.keys[scope]))
+        answer = _call(cast.server, call, _bearer(cast.server.keys[scope]))
         if scope is Scope.ADMIN or scope in call.scopes:
             assert answer.status_code not in {401, 403, 405, 500}, answer.text
         else:
@@ -213,15 +217,15 @@ def test_a_call_is_open_to_the_scopes_that_the_document_tells(cast: Cast, call: 
 
 
 def test_the_stream_is_open_to_administrators_alone(cast: Cast) -> None:
-    assert _ask(cast, "GET", "/api/v1/stream", _cookie(cast.administrator)).status_code == 200
-    _check_problem(_ask(cast, "GET", "/api/v1/stream", _cookie(cast.member)), 403)
-    _check_problem(_ask(cast, "GET", "/api/v1/stream", _cookie(cast.ended)), 401)
+    assert _ask(cast.server, "GET", "/api/v1/stream", _cookie(cast.administrator)).status_code == 200
+    _check_problem(_ask(cast.server, "GET", "/api/v1/stream", _cookie(cast.member)), 403)
+    _check_problem(_ask(cast.server, "GET", "/api/v1/stream", _cookie(cast.ended)), 401)
 
 
 @pytest.mark.parametrize("call", OPEN, ids=lambda call: call.path)
 def test_what_machines_ask_needs_no_key_and_names_nobody(cast: Cast, call: Call) -> None:
     for headers in ({}, _bearer(cast.revoked), _cookie(cast.member)):
-        answer = _call(cast, call, headers)
+        answer = _call(cast.server, call, headers)
         assert answer.status_code == 200
         assert not any(name in answer.text for name in (ALICE, BOB, "alice", "bob"))
 
@@ -230,27 +234,34 @@ def test_what_machines_ask_needs_no_key_and_names_nobody(cast: Cast, call: Call)
 def test_a_key_bound_to_a_user_speaks_for_that_user_alone(cast: Cast, scope: Scope) -> None:
     bound = _bearer(cast.server.keys.make(scope, "--user", "bob"))
     if scope is Scope.CHECK:
-        assert _ask(cast, "POST", "/api/v1/check", bound, json={"user": "alice"}).json()["allowance"]["user"] == "bob"
-        assert _ask(cast, "GET", "/api/v1/users/alice/allowance", bound).status_code == 404
-        hold = _ask(cast, "POST", "/api/v1/holds", _bearer(cast.server.keys["check"]), json={"user": "alice", "units": 1}).json()["id"]
-        assert _ask(cast, "DELETE", f"/api/v1/holds/{hold}", bound).status_code == 404
-        assert _ask(cast, "POST", f"/api/v1/holds/{hold}/settle", bound, json={"data": {"conversations": 1}}).status_code == 404
+        assert _ask(cast.server, "POST", "/api/v1/check", bound, json={"user": "alice"}).json()["allowance"]["user"] == "bob"
+        assert _ask(cast.server, "GET", "/api/v1/users/alice/allowance", bound).status_code == 404
+        hold = _ask(cast.server, "POST", "/api/v1/holds", _bearer(cast.server.keys["check"]), json={"user": "alice", "units": 1}).json()[
+            "id"
+        ]
+        assert _ask(cast.server, "DELETE", f"/api/v1/holds/{hold}", bound).status_code == 404
+        assert _ask(cast.server, "POST", f"/api/v1/holds/{hold}/settle", bound, json={"data": {"conversations": 1}}).status_code == 404
     else:
         before = cast.server.usage()
-        assert _ask(cast, "POST", "/api/v1/events", bound, json=event("bound", "alice")).status_code == 204
+        assert _ask(cast.server, "POST", "/api/v1/events", bound, json=event("bound", "alice")).status_code == 204
         after = cast.server.usage()
         moved = {user["user"] for user, old in product(after["users"], before["users"]) if user["user"] == old["user"] and user != old}
         assert moved == {"bob"}
 
 
-def _call(cast: Cast, call: Call, headers: dict[str, str]) -> httpx.Response:
-    path = call.path.replace("{key}", "alice").replace("{id}", "none").replace("{slug}", "credits").replace("{feature}", "credits")
+def _call(server: Server, call: Call, headers: dict[str, str], named: str = "") -> httpx.Response:
+    path = (
+        call.path.replace("{key}", named or "alice")
+        .replace("{id}", named or "none")
+        .replace("{slug}", "credits")
+        .replace("{feature}", "credits")
+    )
     body = BODIES.get(f"{call.method} {call.path}")
-    return _ask(cast, call.method.upper(), path, headers, **({"json": body} if call.body and JSON in call.body else {}))
+    return _ask(server, call.method.upper(), path, headers, **({"json": body} if call.body and JSON in call.body else {}))
 
 
-def _ask(cast: Cast, method: str, path: str, headers: dict[str, str], **more: Any) -> httpx.Response:
-    with httpx.Client(base_url=cast.server.url, timeout=60) as client, client.stream(method, path, headers=headers, **more) as answer:
+def _ask(server: Server, method: str, path: str, headers: dict[str, str], **more: Any) -> httpx.Response:
+    with httpx.Client(base_url=server.url, timeout=60) as client, client.stream(method, path, headers=headers, **more) as answer:
         if "text/event-stream" not in answer.headers.get("content-type", ""):
             answer.read()
         return answer
@@ -279,3 +290,57 @@ def _session(server: Server, email: str) -> str:
     with Visitor(server) as visitor:
         visitor.sign_in(email)
         return str(visitor.client.cookies[SESSION_COOKIE])
+
+
+# Who administers another account
+
+
+class Elsewhere(Struct):
+    """An installation with a second account: Charlie's session, who administers it, a key of it for everything, and one of the first."""
+
+    server: Server
+    administrator: str
+    key: str
+    ours: str
+
+
+@pytest.fixture(scope="module")
+def elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Elsewhere]:
+    with serving(tmp_path_factory.mktemp("elsewhere") / "data") as server:
+        server.send(event("1", "zoe"), {**event("2", "zoe", model=MARK), "source": MARK})
+        tallyboard("user", "set", "zoe", "--email", ALICE, "--name", MARK, data=server.folder)
+        server.request("PUT", "/api/v1/policy/overrides/zoe", "admin", json={"limit": {"credits": "1"}, "reason": MARK})
+        server.request("POST", "/api/v1/holds", "check", json={"user": "zoe", "units": 1, "id": "zoe"})
+        tallyboard("account", "set", "--name", MARK, data=server.folder)
+        ours = server.keys["read"]
+        tallyboard("account", "create", "--name", "Contoso", data=server.folder)
+        scopes = ",".join(Scope)
+        made = tallyboard("key", "create", "--name", "all", "--scopes", scopes, "--account", "Contoso", "--json", data=server.folder)
+        key = str(json.loads(made.stdout)["key"])
+        link = tallyboard("member", "link", "--account", "Contoso", "--json", data=server.folder)
+        with Visitor(server) as charlie:
+            charlie.open(httpx.URL(json.loads(link.stdout)["link"]).raw_path.decode())
+            secret = str(charlie.client.cookies[SESSION_COOKIE])
+        yield Elsewhere(server, secret, key, ours)
+
+
+@pytest.mark.parametrize("row", PAGES)
+def test_a_page_shows_the_administrator_of_another_account_nothing_of_this_one(elsewhere: Elsewhere, row: str) -> None:
+    for query in ("", "?user=zoe", "?q=zoe", "?search=zoe"):
+        answer = _ask(elsewhere.server, "GET", row.removeprefix("GET ") + query, _cookie(elsewhere.administrator))
+        assert answer.status_code in {200, 303, 403, 404}
+        assert answer.headers.get("location") != "/sign-in"
+        assert MARK not in answer.text
+        assert ALICE not in answer.text
+
+
+@pytest.mark.parametrize(
+    "call", [call for call in SCOPES if not call.path.endswith("/stream")], ids=lambda call: f"{call.method} {call.path}"
+)
+def test_a_call_with_a_key_of_another_account_finds_nothing_of_this_one(elsewhere: Elsewhere, call: Call) -> None:
+    of_zoe, of_nobody = (_call(elsewhere.server, call, _bearer(elsewhere.key), name) for name in ("zoe", "nobody-knows"))
+    assert of_zoe.status_code == of_nobody.status_code
+    assert MARK not in of_zoe.text
+    assert ALICE not in of_zoe.text
+    shown = _ask(elsewhere.server, "GET", "/api/v1/users/zoe/allowance", _bearer(elsewhere.ours)).json()
+    assert (shown["limit"]["credits"], shown["held"]["units"]) == ("1.000000", 1)
