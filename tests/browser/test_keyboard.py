@@ -91,6 +91,14 @@ def test_escape_clears_the_search_then_the_day_then_the_user(visit: Open, northw
     assert state(page) == {"window": "30"}
 
 
+def test_a_key_is_understood_as_soon_as_the_page_is_there(visit: Open) -> None:
+    page = visit(user=BOB, q="bob")
+    page.add_init_script("document.addEventListener('DOMContentLoaded', () => document.dispatchEvent(new KeyboardEvent('keydown', {key: 'Escape'})))")
+    page.reload()
+    page.wait_for_url(lambda url: "q=" not in url)
+    assert state(page) == {"window": "30", "user": BOB}
+
+
 def test_the_chip_that_names_escape_is_the_one_it_lifts(visit: Open, northwind: Northwind) -> None:
     page = visit(day=northwind.weekday, user=BOB)
     expect(page.locator("#clear-day kbd")).to_have_text("Esc")
