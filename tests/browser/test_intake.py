@@ -49,6 +49,14 @@ def test_what_came_in_is_told_and_a_model_gets_a_rate(
     page.get_by_label("One credit buys").fill("1,000,000")
     page.keyboard.press("Enter")
     expect(page.get_by_role("status").first).to_have_text("The rate counts for what comes from now on.")
+    page.get_by_role("link", name="Change what counts for All users").click()
+    expect(page.get_by_role("dialog")).to_be_visible()
+    if scripted:
+        assert violations(page) == []
+    page.get_by_label("Counts", exact=True).select_option("Only /tests")
+    page.get_by_role("button", name="Save").click()
+    expect(page.get_by_role("row", name="All users")).to_contain_text("Only /tests; what others tell is set aside")
+    assert page.evaluate(OVERFLOW) <= 0
 
 
 def _codex() -> tuple[str, str]:

@@ -93,7 +93,9 @@ def test_escape_clears_the_search_then_the_day_then_the_user(visit: Open, northw
 
 def test_a_key_is_understood_as_soon_as_the_page_is_there(visit: Open) -> None:
     page = visit(user=BOB, q="bob")
-    page.add_init_script("document.addEventListener('DOMContentLoaded', () => document.dispatchEvent(new KeyboardEvent('keydown', {key: 'Escape'})))")
+    page.add_init_script(
+        "document.addEventListener('DOMContentLoaded', () => document.dispatchEvent(new KeyboardEvent('keydown', {key: 'Escape'})))"
+    )
     page.reload()
     page.wait_for_url(lambda url: "q=" not in url)
     assert state(page) == {"window": "30", "user": BOB}

@@ -84,6 +84,7 @@ def test_a_recorded_batch_counts_each_call_that_worked_once(server: Server) -> N
         "output_tokens": 30,
         "reasoning_tokens": 5,
         "provider": "openai",
+        "response_id": "chatcmpl-c33c3c08",
         "operation": "acompletion",
         "cost_usd": 0.0000345,
     }

@@ -20,7 +20,7 @@ from tallyboard.ledger.counters import Reading
 from tallyboard.ledger.migrate import migrate, migrations, version_of
 from tallyboard.ledger.sqlite import SqliteEngine
 from tallyboard.ledger.writer import Writer
-from tallyboard.people import accounts, directory, identities, journey, keys, members, persons, scim, throttle
+from tallyboard.people import accounts, directory, identities, journey, keys, members, persons, scim, source_of_record, throttle
 from tallyboard.people.directory import User
 from tallyboard.people.identity import Identity
 from tallyboard.people.keys import Scope
@@ -65,7 +65,7 @@ def usage(account_id: int, sent: list[Sent]) -> Batch:
     """Events of the last days, through the real intake."""
     items = []
     for source, name, user, amount in sent:
-        data = {"conversations": amount, **({"reason": "counted twice"} if amount < 0 else {})}
+        data = {"conversations": amount, "response_id": name, **({"reason": "counted twice"} if amount < 0 else {})}
         time = days.instant(AT_US - hash_of(name) % 9 * DAY_US).isoformat()
         items.append(CloudEvent("1.0", name, source, "ai.usage.recorded", user, time, data))
     return Batch(account_id, accept(items, Sender(may_adjust=True), CHARGER, NOW_US).entries, NOW_US, "test")
@@ -110,6 +110,7 @@ def people(session: Session) -> None:
     for account_id in (NORTHWIND, CONTOSO):
         directory.name_user(session, account_id, User("alice", "alice@example.com", "Alice"))
         directory.name_user(session, account_id, User("new", None, "Who comes later"))
+        source_of_record.choose_for(session, account_id, "new", "litellm", "test", NOW_US)
         session.run("UPDATE app_user SET colour = 3, visible_day = 20000 WHERE account_id = :id AND key = 'bob'", id=account_id)
         for user, expires_days in (("bob", None), (None, 30)):
             _, key = keys.create(
@@ -410,7 +411,9 @@ USES: dict[str, Callable[[Session], object]] = {
     "member 2": lambda session: members.add(session, 1, "bob@example.com", Role.MEMBER, "test", NOW_US),
     "rate_card 2": lambda session: accounts.set_card(session, 1, accounts.card_of(session, 1)[1], "setup", NOW_US),
     "audit 4": lambda session: accounts.change(session, 1, "test", NOW_US, name="Northwind"),
-    "account 2": lambda session: session.run("INSERT INTO account SELECT 2, 'Contoso', 'UTC', 1, 1, NULL, 1, 0, 0, 0, 0, 0 FROM account"),
+    "account 2": lambda session: session.run(
+        "INSERT INTO account SELECT 2, 'Contoso', 'UTC', 1, 1, NULL, 1, 0, 0, 0, 0, 0, NULL, 0 FROM account"
+    ),
 }
 
 

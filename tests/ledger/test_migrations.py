@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tallyboard.ledger import migrate as migrating
-from tallyboard.people import accounts, members, passwords, persons, roster, sessions
+from tallyboard.people import members, passwords, persons, roster, sessions
 from tests import engines
 
 NOW_US = 1_763_800_000_000_000
@@ -38,7 +38,12 @@ def test_who_signed_in_before_there_were_persons_signs_in_as_before(folder: Path
             patch.setattr(migrating, "migrations", lambda: known[:before])
             migrating.migrate(engine)
         with engine.writing() as session:
-            accounts.ensure_first(session, 1)
+            session.run(
+                """
+                INSERT INTO account (account_id, name, timezone, zone_version, days_version, revision, user_count, shelf, shelf_events, created_us)
+                VALUES (1, 'My organization', 'UTC', 1, 1, 1, 0, 0, 0, 1)
+                """
+            )
             session.many(old, [(7, "alice@north.example", kept)])
             cookie = sessions.begin(session, 7, "Firefox", NOW_US)
         assert migrating.migrate(engine) == len(known)

@@ -70,6 +70,7 @@ FORMS = {
     "POST /keys/{key_id:str}/rotate": ADMINISTRATORS,
     "POST /keys/{key_id:str}/revoke": ADMINISTRATORS,
     "POST /intake": ADMINISTRATORS,
+    "POST /intake/source": ADMINISTRATORS,
     "POST /audit/check": ADMINISTRATORS,
 }
 """Who may change something by a form of ours. None is taken without the token that only our page knows."""

@@ -14,7 +14,7 @@ from tallyboard.app import App
 from tallyboard.ledger import arrivals
 from tallyboard.ledger.arrivals import HOUR_US, KEPT_HOURS, Kind, Note
 from tests import engines
-from tests.conftest import Server, event, tallyboard, wait_until
+from tests.conftest import Server, event, refusal, tallyboard, wait_until
 from tests.web.visitors import Visitor, person, said
 
 ALICE = "alice@example.com"
@@ -59,6 +59,50 @@ def test_the_settings_of_clients_have_a_fresh_key_in_them(server: Server, alice:
     assert server.usage()["users"][0]["user"] == "alice"
     made = alice.fill_in("/keys?new=1", "/keys", **{"name": "reader", "scope-read": "on", "expires": ""}).text
     assert "way-curl" not in made
+
+
+def told(id: str, source: str, response: str | None, user: str = "alice") -> dict[str, Any]:
+    named = {"response_id": response} if response else {}
+    return {**sent(id, source, conversations=1, **named), "subject": user}
+
+
+def test_a_call_that_two_sources_tell_counts_once_and_the_page_says_so(server: Server, alice: Visitor) -> None:
+    assert server.send(told("1", "/app", "chatcmpl-1")) == {"accepted": 1, "duplicate": 0, "conflict": 0, "refused": []}
+    assert server.send(told("a", "/gateway", "chatcmpl-1")) == {"accepted": 0, "duplicate": 0, "conflict": 0, "set_aside": 1, "refused": []}
+    page = text_of(alice)
+    assert "0 duplicates counted once, 1 set aside" in page
+    assert "All users Every source; a call that two of them tell counts once Change" in page
+    assert re.search(r"Set aside another source .* /gateway test 1 \S.* id a ", page)
+
+
+def test_an_administrator_chooses_the_source_of_record_of_everybody_and_of_one(server: Server, alice: Visitor) -> None:
+    server.send(told("1", "/app", None), told("1", "/gateway", None, "bob"))
+    chosen = alice.fill_in("/intake?choose=account", "/intake/source", source="only /gateway")
+    assert (chosen.status_code, chosen.headers["Location"]) == (303, "/intake?done=chosen")
+    assert alice.fill_in("/intake?choose=user", "/intake/source", of_user="1", user="bob", source="every").status_code == 303
+    page = text_of(alice)
+    assert "All users Only /gateway ; what others tell is set aside Change" in page
+    assert "bob Every source; a call that two of them tell counts once Change" in page
+    assert server.send(told("2", "/app", None), told("2", "/gateway", None), told("3", "/app", None, "bob"))["set_aside"] == 1
+    assert {each["user"]: each["units"] for each in server.usage()["users"]} == {"alice": 2_000_000, "bob": 2_000_000}
+    wrong = alice.fill_in("/intake?choose=user", "/intake/source", of_user="1", user="nobody", source="only /app")
+    assert wrong.status_code == 400
+    assert "There is no user &#39;nobody&#39;" in wrong.text
+    assert 'value="only /app" selected' in wrong.text
+    log = alice.open("/audit").text
+    assert "From now on only /gateway counts" in log
+    assert "From now on every source counts for bob" in log
+
+
+def test_the_source_of_record_is_chosen_by_command_too(server: Server) -> None:
+    server.send(told("1", "/app", None))
+    tallyboard("account", "set", "--only-source", "/gateway", data=server.folder)
+    tallyboard("user", "source", "alice", "--only", "/app", data=server.folder)
+    assert server.send(told("2", "/app", None), told("2", "/gateway", None), told("3", "/app", None, "bob"))["set_aside"] == 2
+    tallyboard("user", "source", "alice", "--as-account", data=server.folder)
+    tallyboard("account", "set", "--every-source", data=server.folder)
+    assert server.send(told("4", "/app", None), told("4", "/gateway", None))["accepted"] == 2
+    assert "there is no user 'nobody'" in refusal("user", "source", "nobody", "--every", folder=server.folder)
 
 
 def test_sources_are_told_with_what_became_of_their_events(server: Server, alice: Visitor) -> None:

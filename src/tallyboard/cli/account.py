@@ -6,7 +6,7 @@ import typer
 
 from tallyboard import clock
 from tallyboard.cli.options import ACTOR, Data, Json, Of, account_id_of, open_app, print_json, talk
-from tallyboard.people import accounts
+from tallyboard.people import accounts, source_of_record
 from tallyboard.people.accounts import Account
 
 group = typer.Typer(help="Create and list accounts; show and change a name and timezone.", no_args_is_help=True)
@@ -54,16 +54,24 @@ def change(
         str | None, typer.Option(help="An IANA zone such as Europe/Berlin. All history is regrouped into its days.")
     ] = None,
     name: Annotated[str | None, typer.Option(help="What the account is called.")] = None,
+    only_source: Annotated[
+        str | None, typer.Option(help="The only source that counts from now on, but for users with their own (user source).")
+    ] = None,
+    every_source: Annotated[bool, typer.Option("--every-source", help="Every source counts from now on; a call counts once.")] = False,
     account: Of = None,
     data: Data = None,
     as_json: Json = False,
 ) -> None:
     """Change the account."""
-    if timezone is None and name is None:
-        raise typer.BadParameter("say what to change: --timezone, --name or both")
+    if only_source is not None and every_source:
+        raise typer.BadParameter("say --only-source or --every-source, not both")
+    if timezone is None and name is None and only_source is None and not every_source:
+        raise typer.BadParameter("say what to change: --timezone, --name, --only-source or --every-source")
     with open_app(data) as app:
         with app.ledger.writing() as session:
             account_id = account_id_of(session, account)
+            if every_source or only_source is not None:
+                source_of_record.choose(session, account_id, only_source, ACTOR, clock.now_us())
             changed = accounts.change(session, account_id, ACTOR, clock.now_us(), name=name, timezone=timezone)
         if timezone is not None:
             with talk.status("Regrouping history into the days of the new zone…"):

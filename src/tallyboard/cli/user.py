@@ -6,7 +6,8 @@ import typer
 
 from tallyboard import clock
 from tallyboard.cli.options import ACTOR, Data, Json, Of, account_id_of, open_app, print_json, talk
-from tallyboard.people import directory, erasure
+from tallyboard.ledger.told import EVERY_SOURCE
+from tallyboard.people import directory, erasure, source_of_record
 from tallyboard.people.directory import User
 from tallyboard.policy import overrides
 from tallyboard.policy.limits import parse_limit
@@ -56,6 +57,25 @@ def override(
             expires_us = None if expires is None else now_us + expires * _DAY_US
             overrides.put(session, account_id, [Wanted(user, parse_limit(limit), reason, expires_us)], ACTOR, now_us)
     talk.print("The default limit counts for this user again." if remove else "Set.")
+
+
+@group.command("source")
+def source(
+    user: Annotated[str, typer.Argument(help="The user's key: the subject of its events.")],
+    only: Annotated[str | None, typer.Option(help="The only source that counts; what others tell is set aside.")] = None,
+    every: Annotated[bool, typer.Option("--every", help="Every source counts.")] = False,
+    as_account: Annotated[bool, typer.Option("--as-account", help="What the account says counts.")] = False,
+    account: Of = None,
+    data: Data = None,
+) -> None:
+    """Choose whose word counts where several sources tell a user's usage, from now on."""
+    if (only is not None) + every + as_account != 1:
+        raise typer.BadParameter("say one of --only SOURCE, --every and --as-account")
+    with open_app(data) as app, app.ledger.writing() as session:
+        account_id = account_id_of(session, account)
+        chosen = None if as_account else only or EVERY_SOURCE
+        source_of_record.choose_for(session, account_id, user, chosen, ACTOR, clock.now_us())
+    talk.print(f"Only {only} counts." if only else "Every source counts." if every else "As for everybody.", markup=False)
 
 
 @group.command("erase")

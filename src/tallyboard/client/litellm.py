@@ -147,7 +147,9 @@ def _usage(payload: Mapping[str, Any]) -> dict[str, Any]:
         "cache_write_tokens": written,
     }
     model = str(payload["model"])[:_NAME_CHARACTERS_MAX]
-    return {"model": model, "requests": 1, **{name: tokens for name, tokens in counted.items() if tokens}}
+    said = payload.get("id")
+    call = {"response_id": said[:_NAME_CHARACTERS_MAX]} if isinstance(said, str) and said else {}
+    return {"model": model, "requests": 1, **call, **{name: tokens for name, tokens in counted.items() if tokens}}
 
 
 def _remember(data: MutableMapping[str, Any], hold: Held) -> None:

@@ -20,6 +20,8 @@ EVENT_BYTES_MAX = 65_536
 DEPTH_MAX = 32
 UNATTRIBUTED = "unattributed"
 """The user key that usage without a user is kept under."""
+RESPONSE_ID, PROVIDER_REQUEST_ID = "response_id", "provider_request_id"
+"""The fields of an event's data by which several sources can be seen to tell of the same call of a model."""
 
 _RFC3339 = re.compile(
     r"\d{4}-\d\d-\d\d[Tt ](?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d(?:\.\d{1,20})?(?:[Zz]|[+-](?:[01]\d|2[0-3]):[0-5]\d)", re.ASCII
@@ -72,7 +74,8 @@ class UsageEvent(Struct, frozen=True, gc=False, array_like=True):
     """Something that happened, ready to be charged and kept.
 
     `key` identifies it in its account: 16 bytes of BLAKE2b over source and id. `content` is a signed
-    64-bit digest of what it says, to tell a re-send from a conflict. `document` is `data` as JSON.
+    64-bit digest of what it says, to tell a re-send from a conflict. `document` is `data` as JSON. `calls` are digests of the ids, 16 bytes
+    each, by which other sources may tell of the same call of a model.
     """
 
     key: bytes
@@ -84,6 +87,7 @@ class UsageEvent(Struct, frozen=True, gc=False, array_like=True):
     type: str
     model: str
     document: str
+    calls: tuple[bytes, ...] = ()
 
 
 def check(*, source: str, id: str, type: str, user: str | None, time: str | None, data: Mapping[str, object], now_us: int) -> UsageEvent:
@@ -113,6 +117,7 @@ def check(*, source: str, id: str, type: str, user: str | None, time: str | None
         type,
         model or "",
         text,
+        _calls(data),
     )
 
 
@@ -126,6 +131,13 @@ def event_key(source: str, id: str) -> bytes:
     digest = _of_source(source).copy()
     digest.update(id.encode())
     return digest.digest()
+
+
+def _calls(data: Mapping[str, object]) -> tuple[bytes, ...]:
+    response, request = data.get(RESPONSE_ID), data.get(PROVIDER_REQUEST_ID)
+    if response is None and request is None:
+        return ()
+    return tuple({blake2b(name.encode(), digest_size=16).digest(): None for name in (response, request) if name and isinstance(name, str)})
 
 
 @lru_cache(maxsize=_SOURCES_REMEMBERED_MAX)

@@ -16,7 +16,7 @@ from msgspec import DecodeError, Raw, Struct, ValidationError
 from msgspec.json import Decoder
 
 from tallyboard.intake.cloudevents import EVENTS_MAX, BadBody, CloudEvent
-from tallyboard.intake.event import KEY_CHARACTERS_MAX, Reason, Refused, is_key
+from tallyboard.intake.event import KEY_CHARACTERS_MAX, RESPONSE_ID, Reason, Refused, is_key
 from tallyboard.intake.tokens import Fields, Tokens, fields
 
 SOURCE = "litellm"
@@ -189,6 +189,7 @@ def _event(payload: _Payload) -> CloudEvent:
         "requests": 1 if asked else None,
         **(_tokens(payload, metadata.usage_object or _Usage()) if asked or _has_tokens(payload) else {}),
         "provider": _text(payload.custom_llm_provider),
+        RESPONSE_ID: _text(payload.id) if asked else None,
         "operation": _text(payload.call_type),
         "model_group": _text(payload.model_group),
         "team": _text(metadata.user_api_key_team_alias) or _text(metadata.user_api_key_team_id),

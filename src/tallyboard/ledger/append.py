@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from itertools import chain
 
 from tallyboard import days
-from tallyboard.ledger import arrivals, audit
+from tallyboard.ledger import arrivals, audit, told
 from tallyboard.ledger.arrivals import Arrival
 from tallyboard.ledger.contract import Batch, Entry, Outcome, Session
 from tallyboard.ledger.locking import LockedAccount, lock
@@ -38,17 +38,19 @@ class Appender:
 
         Most groups hold only what is new. So the open shelf is not asked before the insert, which its primary key
         guards: AlreadyKept says that something was there. The caller then tries again with `look_first`, in another
-        transaction. After a group that did hold something seen, the next one looks first without being told.
+        transaction. After a group that did hold something seen, the next one looks first without being told. So does one of an
+        account with a source of record: what is there already is a duplicate, whoever counts now.
         """
         account_id = batches[0].account_id
         account = lock(session, account_id)
         self._forget_erased(account_id, account.erasures)
         keys = list({entry.event.key for batch in batches for entry in batch.entries})
         seen = self._seen.find_on_full(session, account_id, account.shelf, keys)
-        if look_first or self._look_first:
+        if look_first or self._look_first or told.has_source_of_record(account):
             seen.update(find_on(session, account_id, account.shelf, keys))
         self._look_first = look_first or bool(seen)
         arrived = [_sort_out(batch, seen) for batch in batches]
+        told.set_aside(session, account_id, account, arrived)
         fresh = [(entry, batch) for batch, each in zip(batches, arrived, strict=True) for entry in each.fresh]
         if fresh:
             self._keep(session, account_id, account, fresh)
@@ -193,7 +195,7 @@ def add_to_days(session: Session, account_id: int, account: LockedAccount, sums:
 
 def _sort_out(batch: Batch, seen: dict[bytes, int]) -> Arrival:
     """Tell what is new from what was seen, in order; what is new is seen from then on."""
-    arrival = Arrival(batch.actor, batch.received_us, [], [], [])
+    arrival = Arrival(batch.actor, batch.received_us, [], [], [], settles=batch.settles)
     for entry in batch.entries:
         content = seen.get(entry.event.key)
         if content is None:

@@ -27,6 +27,7 @@ class Kind(StrEnum):
     REFUSED = "refused"
     CONFLICT = "conflict"
     UNRATED = "unrated"
+    SET_ASIDE = "set aside"
 
 
 class Note(Struct, frozen=True):
@@ -42,19 +43,24 @@ class Note(Struct, frozen=True):
 
 
 class Arrival(Struct, frozen=True):
-    """One batch: who sent it, when it came, the entries that were new, those that were known, and those that conflict with what is kept."""
+    """One batch: who sent it, when it came, the entries that were new, those that were known, and those that conflict with what is kept.
+
+    `aside` are those that were new, but tell what another source tells.
+    """
 
     sender: str
     received_us: int
     fresh: list[Entry]
     known: list[Entry]
     conflicts: list[Entry]
+    aside: list[Entry] = []
+    settles: bool = False
 
     @property
     def outcome(self) -> Outcome:
         """What became of it, as its sender is told."""
         unrated = sum(not entry.rated for entry in self.fresh)
-        return Outcome(len(self.fresh), len(self.known), len(self.conflicts), unrated, _unattributed(self))
+        return Outcome(len(self.fresh), len(self.known), len(self.conflicts), unrated, _unattributed(self), len(self.aside))
 
 
 def count(session: Session, account_id: int, arrived: Iterable[Arrival]) -> None:
@@ -64,21 +70,21 @@ def count(session: Session, account_id: int, arrived: Iterable[Arrival]) -> None
     for batch in arrived:
         hour = batch.received_us // HOUR_US
         for source, part in _by_source(batch).items():
-            sums = lines.setdefault((hour, batch.sender, source), [0] * 8)
+            sums = lines.setdefault((hour, batch.sender, source), [0] * 9)
             for place, number in enumerate(_numbers(part)):
                 sums[place] += number
-            sums[7] = max(sums[7], batch.received_us)
+            sums[8] = max(sums[8], batch.received_us)
         notes += _notes(batch)
     session.many(
         """
         INSERT INTO arrival AS kept (account_id, hour, sender, source, accepted, duplicate, conflict, unattributed,
-                                     minute_late, hour_late, day_late, last_us)
-        $each (account_id, hour, sender, source, accepted, duplicate, conflict, unattributed, minute_late, hour_late, day_late, last_us)
+                                     minute_late, hour_late, day_late, set_aside, last_us)
+        $each (account_id, hour, sender, source, accepted, duplicate, conflict, unattributed, minute_late, hour_late, day_late, set_aside, last_us)
         ON CONFLICT (account_id, hour, sender, source) DO UPDATE SET
             accepted = kept.accepted + EXCLUDED.accepted, duplicate = kept.duplicate + EXCLUDED.duplicate,
             conflict = kept.conflict + EXCLUDED.conflict, unattributed = kept.unattributed + EXCLUDED.unattributed,
             minute_late = kept.minute_late + EXCLUDED.minute_late, hour_late = kept.hour_late + EXCLUDED.hour_late,
-            day_late = kept.day_late + EXCLUDED.day_late, last_us = EXCLUDED.last_us
+            day_late = kept.day_late + EXCLUDED.day_late, set_aside = kept.set_aside + EXCLUDED.set_aside, last_us = EXCLUDED.last_us
         """,
         [(account_id, *place, *lines[place]) for place in sorted(lines)],
     )
@@ -126,7 +132,7 @@ def forget(session: Session, account_id: int, now_us: int) -> None:
 def _by_source(batch: Arrival) -> dict[str, Arrival]:
     """A batch in parts of one source each."""
     parts: dict[str, Arrival] = {}
-    for name in ("fresh", "known", "conflicts"):
+    for name in ("fresh", "known", "conflicts", "aside"):
         for entry in getattr(batch, name):
             source = entry.event.source
             if source not in parts:
@@ -136,11 +142,11 @@ def _by_source(batch: Arrival) -> dict[str, Arrival]:
 
 
 def _numbers(part: Arrival) -> tuple[int, ...]:
-    """Accepted, duplicate, conflict, unattributed; and of those accepted, within a minute, an hour, a day."""
+    """Accepted, duplicate, conflict, unattributed; of those accepted, within a minute, an hour, a day; and set aside."""
     times = sorted(part.received_us - entry.event.at_us for entry in part.fresh)
     ends = [bisect_right(times, late_us) for late_us in _LATE_US]
     within = [end - before for before, end in pairwise((0, *ends))]
-    return (len(part.fresh), len(part.known), len(part.conflicts), _unattributed(part), *within)
+    return (len(part.fresh), len(part.known), len(part.conflicts), _unattributed(part), *within, len(part.aside))
 
 
 def _unattributed(part: Arrival) -> int:
@@ -149,7 +155,9 @@ def _unattributed(part: Arrival) -> int:
 
 def _notes(batch: Arrival) -> list[Note]:
     notes = [
-        Note(Kind.CONFLICT, batch.sender, entry.event.source, "", 1, batch.received_us, f"id {entry.event.id}") for entry in batch.conflicts
+        Note(kind, batch.sender, entry.event.source, "", 1, batch.received_us, f"id {entry.event.id}")
+        for kind, entries in ((Kind.CONFLICT, batch.conflicts), (Kind.SET_ASIDE, batch.aside))
+        for entry in entries
     ]
     unrated: dict[tuple[str, str], list[Entry]] = {}
     for entry in batch.fresh:

@@ -23,6 +23,7 @@ DISTRIBUTED = (
     "scim_user",
     "arrival",
     "arrival_note",
+    "call_told",
     "counter",
 )
 """The first one's places are everyone's: what belongs to one account lies together."""

@@ -58,7 +58,7 @@ class Batch(Struct, frozen=True):
     """The entries of one request, for one account, received from `actor` (key or command) at one instant.
 
     Where they depend on what is in the ledger, `make` gives them, in the transaction that keeps them; it may be asked again
-    where that was interrupted. They are then `made_max` at most.
+    where that was interrupted. They are then `made_max` at most. A batch that `settles` a hold counts whoever else told of it.
     """
 
     account_id: int
@@ -67,6 +67,7 @@ class Batch(Struct, frozen=True):
     actor: str
     make: Callable[[Session], tuple[Entry, ...]] | None = None
     made_max: int = 0
+    settles: bool = False
 
     @property
     def size(self) -> int:
@@ -75,13 +76,14 @@ class Batch(Struct, frozen=True):
 
 
 class Outcome(Struct, frozen=True):
-    """What became of a batch: `accepted + duplicate + conflict` is its length."""
+    """What became of a batch: `accepted + duplicate + conflict + set_aside` is its length. Set aside is what another source tells."""
 
     accepted: int = 0
     duplicate: int = 0
     conflict: int = 0
     unrated: int = 0
     unattributed: int = 0
+    set_aside: int = 0
 
 
 class Engine(Protocol):

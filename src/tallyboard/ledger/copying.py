@@ -63,12 +63,14 @@ ACCOUNT = Table(
         "shelf_events",
         "created_us",
         "erasures",
+        "record_source",
+        "own_record_sources",
     ),
     at_first=1,
 )
 TABLES = (
     ACCOUNT,  # First, because `$each` puts rows beside their account's.
-    Table("app_user", ("account_id", "user_id"), ("key", "email", "name", "colour", "visible_day")),
+    Table("app_user", ("account_id", "user_id"), ("key", "email", "name", "colour", "visible_day", "record_source")),
     Table("rate_card", ("account_id", "card_id"), ("text", "set_us"), at_first=1),
     Table("audit", ("account_id", "audit_id"), ("at_us", "actor", "action", "detail", "digest"), at_first=None),
     Table(
@@ -90,9 +92,10 @@ TABLES = (
     Table(
         "arrival",
         ("account_id", "hour", "sender", "source"),
-        ("accepted", "duplicate", "conflict", "unattributed", "minute_late", "hour_late", "day_late", "last_us"),
+        ("accepted", "duplicate", "conflict", "unattributed", "minute_late", "hour_late", "day_late", "set_aside", "last_us"),
     ),
     Table("arrival_note", ("account_id", "hour", "kind", "sender", "subject", "model"), ("events", "last_us", "example")),
+    Table("call_told", ("account_id", "day", "call_key"), ("source",), follows=True),
     Table("counter", ("account_id", "series"), ("value", "at_us", "seen_us")),
     Table("hold", ("account_id", "hold_id"), ("user_key", "units", "granted_us", "expires_us", "ended_us", "ended_how", "actor")),
     Table(

@@ -14,7 +14,8 @@ class LockedAccount(Struct, frozen=True):
     """An account row that no other transaction can change before this one ends.
 
     `days_end` is the first day that the rebuild after a zone change has not reached, None where all days are complete. `erasures`
-    tells how often a user's key may have changed.
+    tells how often a user's key may have changed. `record_source` is the only source that counts, None for every one; of `own_record_sources`
+    users another is set.
     """
 
     timezone: str
@@ -24,6 +25,8 @@ class LockedAccount(Struct, frozen=True):
     shelf: int
     shelf_events: int
     erasures: int
+    record_source: str | None
+    own_record_sources: int
 
 
 def lock(session: Session, account_id: int) -> LockedAccount:
@@ -33,7 +36,7 @@ def lock(session: Session, account_id: int) -> LockedAccount:
         UPDATE account SET revision = revision WHERE account_id = :account_id
         RETURNING timezone, zone_version,
                   CASE WHEN days_version < zone_version THEN coalesce(days_through + 1, -1000000) END,
-                  user_count, shelf, shelf_events, erasures
+                  user_count, shelf, shelf_events, erasures, record_source, own_record_sources
         """,
         account_id=account_id,
     )

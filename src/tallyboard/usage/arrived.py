@@ -26,6 +26,7 @@ class Source(Struct, frozen=True):
     duplicate: int
     conflict: int
     unattributed: int
+    set_aside: int
     minute: int
     hour: int
     day: int
@@ -40,6 +41,7 @@ class Totals(Struct, frozen=True):
     duplicate: int
     conflict: int
     unattributed: int
+    set_aside: int
     refused: int
     unrated: int
 
@@ -75,7 +77,8 @@ def arrived(session: Session, account_id: int, now_us: int) -> Arrived:
 def _totals(session: Session, account_id: int, first: int) -> Totals:
     line = session.one(
         """
-        SELECT coalesce(sum(accepted), 0), coalesce(sum(duplicate), 0), coalesce(sum(conflict), 0), coalesce(sum(unattributed), 0)
+        SELECT coalesce(sum(accepted), 0), coalesce(sum(duplicate), 0), coalesce(sum(conflict), 0), coalesce(sum(unattributed), 0),
+               coalesce(sum(set_aside), 0)
         FROM arrival WHERE account_id = :account_id AND hour >= :first
         """,
         account_id=account_id,
@@ -90,15 +93,15 @@ def _totals(session: Session, account_id: int, first: int) -> Totals:
         )
     }
     assert line is not None
-    accepted, duplicate, conflict, unattributed = map(int, line)
-    return Totals(accepted, duplicate, conflict, unattributed, noted.get(Kind.REFUSED, 0), noted.get(Kind.UNRATED, 0))
+    accepted, duplicate, conflict, unattributed, set_aside = map(int, line)
+    return Totals(accepted, duplicate, conflict, unattributed, set_aside, noted.get(Kind.REFUSED, 0), noted.get(Kind.UNRATED, 0))
 
 
 def _sources(session: Session, account_id: int, first: int, this_hour: int) -> tuple[Source, ...]:
     lines = session.all(
         """
-        SELECT sender, source, sum(accepted), sum(duplicate), sum(conflict), sum(unattributed), sum(minute_late), sum(hour_late),
-               sum(day_late), max(last_us) AS latest
+        SELECT sender, source, sum(accepted), sum(duplicate), sum(conflict), sum(unattributed), sum(set_aside), sum(minute_late),
+               sum(hour_late), sum(day_late), max(last_us) AS latest
         FROM arrival WHERE account_id = :account_id AND hour >= :first
         GROUP BY sender, source ORDER BY latest DESC, sender, source LIMIT :most
         """,
@@ -120,9 +123,9 @@ def _sources(session: Session, account_id: int, first: int, this_hour: int) -> t
 
 def _source(line: Line, by_hour: Mapping[int, int], hours: range) -> Source:
     sender, source, *sums, last_us = line
-    accepted, duplicate, conflict, unattributed, minute, hour, day = map(int, sums)  # PostgreSQL sums to a decimal.
     accepted_by_hour = tuple(by_hour.get(each, 0) for each in hours)
-    return Source(sender, source, accepted, duplicate, conflict, unattributed, minute, hour, day, last_us, accepted_by_hour)
+    accepted, duplicate, conflict, unattributed, set_aside, minute, hour, day = map(int, sums)  # PostgreSQL sums to a decimal.
+    return Source(sender, source, accepted, duplicate, conflict, unattributed, set_aside, minute, hour, day, last_us, accepted_by_hour)
 
 
 def _notes(session: Session, account_id: int, kind: Kind, first: int) -> tuple[Note, ...]:

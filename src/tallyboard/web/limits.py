@@ -238,7 +238,7 @@ async def _settle(asked: _Asked, hold_id: str) -> Answer:
     hold = await _find(asked, hold_id)
     key = asked.who.key
     entry = _entry(asked, hold)
-    batch = Batch(key.account_id, (entry,), asked.now_us, key.actor)
+    batch = Batch(key.account_id, (entry,), asked.now_us, key.actor, settles=True)
     decision: Decision = await asyncio.wrap_future(asked.app.ledger.decide(key.account_id, End(hold_id, Ending.SETTLED), batch))
     outcome, settled = decision.outcome, decision.hold or structs.replace(hold, ending=Ending.EXPIRED)  # It may be forgotten by now.
     assert outcome is not None

@@ -35,6 +35,7 @@ def representation(outcome: Outcome, refused: Sequence[Refusal]) -> dict[str, ob
         "accepted": outcome.accepted,
         "duplicate": outcome.duplicate,
         "conflict": outcome.conflict,
+        **({"set_aside": outcome.set_aside} if outcome.set_aside else {}),
         "refused": listed(refused),
     }
 

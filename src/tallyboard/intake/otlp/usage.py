@@ -15,7 +15,7 @@ from math import isfinite
 from typing import TypeVar
 
 from tallyboard.intake.cloudevents import CloudEvent
-from tallyboard.intake.event import Reason, Refused
+from tallyboard.intake.event import PROVIDER_REQUEST_ID, RESPONSE_ID, Reason, Refused
 from tallyboard.intake.otlp import records
 from tallyboard.intake.otlp.records import Attributes, LogRecord, Source, Span, first, whole
 from tallyboard.intake.tokens import Tokens, fields
@@ -178,7 +178,7 @@ def _of_call(source: Source, attributes: Attributes, id: str, time: str | None) 
     data = {
         **call(stated),
         "operation": first(attributes, ("gen_ai.operation.name",)),
-        "response": first(attributes, ("gen_ai.response.id",)),
+        RESPONSE_ID: first(attributes, ("gen_ai.response.id",)),
     }
     return made(source, attributes, id=id, time=time, model=first(attributes, records.MODEL), data=data)
 
@@ -202,7 +202,11 @@ def _claude_code(record: LogRecord) -> CloudEvent | None:
     identity = first(attributes, ("request_id",)) or digest(
         attributes.get("session.id"), attributes.get("event.sequence"), time, *sorted(fields(stated).items())
     )
-    data = {**call(stated, apart=True), "cost_usd": _cost(attributes.get("cost_usd"))}
+    data = {
+        **call(stated, apart=True),
+        PROVIDER_REQUEST_ID: first(attributes, ("request_id",)),
+        "cost_usd": _cost(attributes.get("cost_usd")),
+    }
     return made(record.source, attributes, id=identity, time=time, model=first(attributes, ("model",)), data=data)
 
 

@@ -34,6 +34,14 @@ _DAYS = list_of(UNITS, description="Units a day, aligned with `days` of the answ
 _HOLD = in_path("id", "The hold's id, percent-encoded.")
 _IF_MATCH = header("If-Match", text(), "The ETag of the state that is changed: 412 where it has passed.")
 _NAMES = {"user": text(), "email": or_null(text()), "label": text()}
+_TAKEN = {
+    "accepted": COUNT,
+    "duplicate": COUNT,
+    "conflict": COUNT,
+    "set_aside": {**COUNT, "description": "Told by another source, or not by the source of record; left out where there is none."},
+    "refused": list_of(known("Refused")),
+}
+_TAKEN_ALWAYS = tuple(name for name in _TAKEN if name != "set_aside")
 _AMOUNT_FIELDS = {"credits": text(), "units": UNITS}
 
 SCHEMAS: Mapping[str, Schema] = {
@@ -60,8 +68,8 @@ SCHEMAS: Mapping[str, Schema] = {
         required=("specversion", "id", "source", "type"),
         description="A CloudEvent. The account is the API key's.",
     ),
-    "Taken": object_of({"accepted": COUNT, "duplicate": COUNT, "conflict": COUNT, "refused": list_of(known("Refused"))}),
-    "Logged": object_of({"accepted": COUNT, "duplicate": COUNT, "conflict": COUNT, "refused": list_of(known("Refused")), "skipped": COUNT}),
+    "Taken": object_of(_TAKEN, required=_TAKEN_ALWAYS),
+    "Logged": object_of({**_TAKEN, "skipped": COUNT}, required=(*_TAKEN_ALWAYS, "skipped")),
     "Usage": object_of(
         {
             "account": object_of({"name": text(), "timezone": text()}),

@@ -43,6 +43,7 @@ ACTIONS = {
     "scim.user_changed": "Provisioned user changed",
     "scim.user_created": "User provisioned",
     "scim.user_deleted": "Provisioned user deleted",
+    "source.chosen": "Source of record chosen",
     "usage.corrected": "Usage corrected",
     "user.erased": "Person erased",
 }
@@ -194,6 +195,13 @@ def _correction(detail: dict[str, Any]) -> str:
     return f"Corrected the usage of {detail['user']} by {detail['units']:,} units at {detail['at'][:16].replace('T', ' ')} UTC{reason}"
 
 
+def _source_of_record(detail: dict[str, Any]) -> str:
+    whom, source = f" for {detail['user']}" if "user" in detail else "", detail["source"]
+    if source is None and whom:
+        return f"From now on the account's source of record counts{whom}"
+    return f"From now on {f'only {source}' if source else 'every source'} counts{whom}"
+
+
 _SENTENCES: dict[str, Callable[[dict[str, Any]], str]] = {
     "account.changed": _account,
     "account.created": lambda detail: f"Created the account “{detail['name']}” with the days of {detail['timezone']}",
@@ -215,6 +223,7 @@ _SENTENCES: dict[str, Callable[[dict[str, Any]], str]] = {
     "scim.user_changed": lambda detail: f"Changed the provisioned user {detail['user_name']}",
     "scim.user_created": lambda detail: f"Provisioned the user {detail['user_name']}",
     "scim.user_deleted": lambda detail: f"Deleted the provisioned user {detail['user_name']}",
+    "source.chosen": _source_of_record,
     "usage.corrected": _correction,
     "user.erased": lambda detail: f"Erased who {detail['user']} was" + ("; the key was replaced" if detail["replaced"] else ""),
 }

@@ -6,14 +6,17 @@ from zoneinfo import ZoneInfo
 from msgspec import Struct
 
 from tallyboard.ledger.arrivals import Kind, Note
+from tallyboard.ledger.told import EVERY_SOURCE
+from tallyboard.people.source_of_record import Chosen
 from tallyboard.usage.arrived import DAYS, Arrived, Source, Totals
+from tallyboard.usage.report import short_identifier
 from tallyboard.web.pages import figures
 from tallyboard.web.pages.frame import address
 from tallyboard.web.pages.kpis import Kpi
 from tallyboard.web.pages.table import trend
 
 PATH = "/intake"
-DONE = {"rated": "The rate counts for what comes from now on."}
+DONE = {"rated": "The rate counts for what comes from now on.", "chosen": "Saved. It counts for what comes from now on."}
 REASONS = {
     "bad_json": "Not JSON",
     "not_an_event": "Not an event",
@@ -36,7 +39,8 @@ REASONS = {
     "unsupported-media-type": "Another kind of content",
 }
 """Why events are refused, for people."""
-_NAMES = {"refused": Kind.REFUSED, "conflicts": Kind.CONFLICT, "unrated": Kind.UNRATED}
+EVERY, ACCOUNT, ONLY = "every", "account", "only "
+_NAMES = {"refused": Kind.REFUSED, "conflicts": Kind.CONFLICT, "aside": Kind.SET_ASIDE, "unrated": Kind.UNRATED}
 
 
 class Wish(Struct, frozen=True):
@@ -48,6 +52,23 @@ class Wish(Struct, frozen=True):
     per_credit: str = ""
     fields: tuple[str, ...] = ()
     problem: str = ""
+
+
+class Choice(Struct, frozen=True):
+    """A source of record that is asked for: for the account or, with `of_user`, for one user; and what is wrong with that.
+
+    `source` is as the form has it: `every`, `only` and a source's name or, for a user, `account`.
+    """
+
+    of_user: bool
+    user: str = ""
+    source: str = EVERY
+    problem: str = ""
+
+    @property
+    def chosen(self) -> str | None:
+        """As it is kept."""
+        return None if self.source == ACCOUNT else self.source.removeprefix(ONLY) if self.source.startswith(ONLY) else EVERY_SOURCE
 
 
 def context(found: Arrived, keys: Mapping[str, str], zone: ZoneInfo, now_us: int, *, wish: Wish | None, done: str) -> dict[str, object]:
@@ -64,13 +85,46 @@ def context(found: Arrived, keys: Mapping[str, str], zone: ZoneInfo, now_us: int
     }
 
 
+def truth(chosen: Chosen, found: Arrived, choice: Choice | None) -> dict[str, object]:
+    """The keys of `intake.html` that are about the source of record."""
+    lines = [{"whom": "All users", "more": "", "source": chosen.source, "change": address(PATH, choose="account")}]
+    lines += [
+        {
+            "whom": each.email or short_identifier(each.user),
+            "more": each.user if each.email else "",
+            "source": each.source,
+            "change": address(PATH, choose="user", user=each.user),
+        }
+        for each in chosen.own
+    ]
+    sources = {source.source for source in found.sources} | {each for each in (chosen.source, *(own.source for own in chosen.own)) if each}
+    return {"truths": lines, "more_truths": chosen.all_own - len(chosen.own), "choice": choice, "choosable": sorted(sources)}
+
+
+def choice_of(chosen: Chosen, user: str, *, of_user: bool) -> Choice:
+    """What is set now, to be changed."""
+    if not of_user:
+        return Choice(False, source=_written(chosen.source))
+    own = next((each for each in chosen.own if each.user == user), None)
+    return Choice(True, user, _written(own.source) if own else ACCOUNT)
+
+
+def _written(source: str | None) -> str:
+    return ONLY + source if source else EVERY
+
+
 def _kpis(totals: Totals) -> tuple[Kpi, ...]:
     return (
-        Kpi("Accepted", f"{totals.accepted:,}", f"{figures.count(totals.duplicate, 'duplicate')} counted once"),
+        Kpi("Accepted", f"{totals.accepted:,}", _not_twice(totals)),
         Kpi("Refused", f"{totals.refused:,}", f"{figures.count(totals.conflict, 'conflict')}: the first stands"),
         Kpi("Unrated", f"{totals.unrated:,}", "kept, and counted as 0 credits"),
         Kpi("Without a user", f"{totals.unattributed:,}", "counted as unattributed"),
     )
+
+
+def _not_twice(totals: Totals) -> str:
+    aside = f", {totals.set_aside:,} set aside" if totals.set_aside else ""
+    return f"{figures.count(totals.duplicate, 'duplicate')} counted once{aside}"
 
 
 def _source(source: Source, keys: Mapping[str, str], zone: ZoneInfo, now_us: int) -> dict[str, object]:
@@ -95,6 +149,7 @@ def _beside(source: Source) -> str:
         figures.count(source.duplicate, "duplicate") if source.duplicate else "",
         figures.count(source.conflict, "conflict") if source.conflict else "",
         f"{source.unattributed:,} without a user" if source.unattributed else "",
+        f"{source.set_aside:,} set aside" if source.set_aside else "",
     ]
     return ", ".join(part for part in parts if part)
 
