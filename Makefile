@@ -77,7 +77,7 @@ bench: setup
 lock:
 	uv pip compile pyproject.toml --universal --generate-hashes --no-header -p 3.11 -o requirements/runtime.txt
 	uv pip compile pyproject.toml -c requirements/runtime.txt --group test --group sign-in --group lint --group bench --universal --generate-hashes --no-header -p 3.11 -o requirements/development.txt
-	for each in openmeter litellm envoy otlp otlp-json schemathesis scim release; do uv pip compile requirements/$$each.in --universal --generate-hashes --no-header -p 3.11 -o requirements/$$each.txt || exit; done
+	for each in openmeter litellm envoy otlp otlp-json instrumented schemathesis scim release; do uv pip compile requirements/$$each.in --universal --generate-hashes --no-header -p 3.11 -o requirements/$$each.txt || exit; done
 
 clean:
 	rm -rf .venv .venv-* .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache frontend/node_modules src/tallyboard/web/assets build dist

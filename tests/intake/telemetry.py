@@ -6,7 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+from tests import engines
 from tests.conftest import DATA, Server, tallyboard
+
+from tallyboard.ledger.copying import TABLES
 
 RECORDED = DATA / "otlp"
 TOKENS_CARD = Path(__file__).parents[2] / "src" / "tallyboard" / "rates" / "tokens.toml"
@@ -153,6 +156,12 @@ def units_of(server: Server, user: str) -> int:
 
 def kept(server: Server) -> int:
     """How many events there are on the days around the recordings."""
-    from tests import engines  # noqa: PLC0415
 
     return int(engines.look(server.folder, "SELECT count(*) FROM event")[0][0])
+
+
+def everything(server: Server) -> str:
+    """Every value of every row of every table, as text; on the embedded engine the files as well."""
+    rows = [str(engines.look(server.folder, f"SELECT {', '.join(table.columns)} FROM {table.name}")) for table in TABLES]
+    files = [path.read_bytes().decode("latin-1") for path in server.folder.rglob("*") if path.is_file()] if engines.NAME == "sqlite" else []
+    return "\n".join(rows + files)

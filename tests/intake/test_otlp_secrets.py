@@ -2,11 +2,8 @@
 
 from typing import Any
 
-from tests import engines
 from tests.conftest import Server
-from tests.intake.telemetry import END_NS, PROTOBUF, chat, counter, framed, logs, metrics, pairs, post, replay, traces
-
-from tallyboard.ledger.copying import TABLES
+from tests.intake.telemetry import END_NS, PROTOBUF, chat, counter, everything, framed, logs, metrics, pairs, post, replay, traces
 
 CANARY = "canary-7f3a"
 CARRIERS = (
@@ -96,10 +93,3 @@ def test_nothing_but_what_is_on_the_list_is_stored_logged_or_shown(server: Serve
     for place in (stored, server.log, held):
         assert CANARY not in place
         assert '"parts"' not in place
-
-
-def everything(server: Server) -> str:
-    """Every value of every row of every table, as text; on the embedded engine the files as well."""
-    rows = [str(engines.look(server.folder, f"SELECT {', '.join(table.columns)} FROM {table.name}")) for table in TABLES]
-    files = [path.read_bytes().decode("latin-1") for path in server.folder.rglob("*") if path.is_file()] if engines.NAME == "sqlite" else []
-    return "\n".join(rows + files)
