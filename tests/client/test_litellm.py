@@ -65,6 +65,26 @@ def proxy(limited: Limited, tmp_path_factory: pytest.TempPathFactory) -> Iterato
             yield Proxy(url, llm, road, folder / "proxy.log")
 
 
+@pytest.fixture(scope="module")
+def logged(limited: Limited, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxy]:
+    """A proxy with LiteLLM's own logger, and without our hook."""
+    llm = LLM()
+    with listening(llm) as llm_url, road_to(limited.url) as road:
+        folder, key = tmp_path_factory.mktemp("logged"), limited.server.keys["check,ingest"]
+        configuration = _configuration(llm_url)
+        configuration["litellm_settings"]["callbacks"] = ["generic_api"]
+        with _running(folder, configuration, road.url, key, "closed", **_logger(road, key)) as url:
+            yield Proxy(url, llm, road, folder / "proxy.log")
+
+
+def _logger(road: Road, key: str) -> dict[str, str]:
+    return {
+        "GENERIC_LOGGER_ENDPOINT": f"{road.url}{RECORDS}",
+        "GENERIC_LOGGER_HEADERS": f"Authorization=Bearer {key}",
+        "DEFAULT_FLUSH_INTERVAL_SECONDS": "1",
+    }
+
+
 @contextmanager
 def _running(folder: Path, configuration: dict[str, Any], url: str, key: str, when_unreachable: str, **more: str) -> Iterator[str]:
     (folder / "config.yaml").write_text(json.dumps(configuration))
@@ -174,6 +194,7 @@ def test_what_is_recorded_is_counts_and_the_model(proxy: Proxy, limited: Limited
         "input_tokens": INPUT_TOKENS,
         "uncached_input_tokens": INPUT_TOKENS,
         "output_tokens": OUTPUT_TOKENS,
+        "response_id": "chat-1",
     }
 
 
@@ -240,12 +261,7 @@ def test_failing_open_lets_calls_through_and_records_them(limited: Limited, tmp_
 def test_what_the_generic_logger_sends_of_the_same_calls_counts_no_more(limited: Limited, tmp_path: Path, user: str) -> None:
     with listening(LLM()) as llm_url, road_to(limited.url) as road:
         key = limited.server.keys["check,ingest"]
-        logger = {
-            "GENERIC_LOGGER_ENDPOINT": f"{road.url}{RECORDS}",
-            "GENERIC_LOGGER_HEADERS": f"Authorization=Bearer {key}",
-            "DEFAULT_FLUSH_INTERVAL_SECONDS": "1",
-        }
-        with _running(tmp_path, _configuration(llm_url, "generic_api"), road.url, key, "closed", **logger) as url:
+        with _running(tmp_path, _configuration(llm_url, "generic_api"), road.url, key, "closed", **_logger(road, key)) as url:
             proxy = Proxy(url, LLM(), road, tmp_path / "proxy.log")
             for calls in (1, 2):  # One batch is answered before the next is sent.
                 assert proxy.ask(user).status_code == 200
@@ -254,6 +270,25 @@ def test_what_the_generic_logger_sends_of_the_same_calls_counts_no_more(limited:
     mine = f"u.user_id = event.user_id AND u.account_id = event.account_id AND u.key = '{user}'"
     found = engines.look(limited.server.folder, f"SELECT source, data FROM event JOIN app_user u ON {mine}")
     assert [(source, "operation" in data) for source, data in found] == [("litellm", False)] * 2, "they are the hook's"
+
+
+@pytest.mark.parametrize(
+    ("path", "more"),
+    [
+        ("/v1/chat/completions", {}),
+        ("/v1/chat/completions", {"stream": True}),
+        ("/v1/messages", {"model": "claude", "max_tokens": 10}),
+        ("/v1/responses", {"model": "claude", "input": "a secret question"}),
+    ],
+    ids=["chat", "stream", "messages", "responses"],
+)
+def test_the_generic_logger_alone_tells_every_call_once(
+    logged: Proxy, limited: Limited, user: str, path: str, more: dict[str, Any]
+) -> None:
+    for _ in range(2):
+        answer = logged.ask(user, path, **more)
+        assert (answer.status_code, "Hello." in answer.text) == (200, True), answer.text
+    wait_until(lambda: limited.used(user) == (2 * REQUEST, 0), "both calls are told")
 
 
 def test_nothing_starts_without_being_told_what_to_do(tmp_path: Path) -> None:
