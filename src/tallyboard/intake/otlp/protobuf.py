@@ -20,12 +20,7 @@ from tallyboard.intake.otlp.counters import CLASS_ATTRIBUTES, FAMILIES, Point, c
 from tallyboard.intake.otlp.records import (
     ATTRIBUTES_MAX,
     BODY_NAME_CHARACTERS_MAX,
-    CACHE_READ,
-    CACHE_WRITE,
-    INPUT,
-    OUTPUT,
     READ,
-    REASONING,
     VALUE_CHARACTERS_MAX,
     Attributes,
     LogRecord,
@@ -47,17 +42,13 @@ Told = TypeVar("Told", Span, LogRecord)
 _NAMES = {name.encode(): name for name in READ}
 _FIRST, _SECOND, _INTEGER = b"\x0a\x12\x18"
 """Tags of fields 1 and 2 where they are bytes, and of field 3 where it is an integer."""
-_HEAD = 2
-_POSITIVE_BITS = 63
+_TWO, _THREE = 2, 3
 _LONG = 0x80
 """From here on a length or an integer takes a second byte."""
-_DIFFERENT = {*INPUT, *OUTPUT, *CACHE_READ, *CACHE_WRITE, *REASONING, "gen_ai.response.id", "request_id"}
-"""What hardly ever comes again, and so is not remembered."""
+_DIFFERENT = {"gen_ai.response.id", "request_id"}
+"""Texts that hardly ever come again, and so are not remembered."""
 _REMEMBERED_MAX = 10_000
 _REMEMBERED_BYTES_MAX = 100
-_UNKNOWN = ("", "")
-_remembered: dict[bytes, tuple[str, Value] | None] = {}
-"""Pairs by how they are encoded, None for those that are not read. Whoever sends what is always new only clears it."""
 _F = FieldDescriptorProto
 
 _MESSAGES = {
@@ -191,65 +182,61 @@ def attributes(pairs: Sequence[bytes]) -> Attributes:
     """Those attributes that are read."""
     if len(pairs) > ATTRIBUTES_MAX:
         raise Refused(Reason.EVENT_TOO_LARGE, f"there are more than {ATTRIBUTES_MAX:,} attributes")
-    found: dict[str, Value] = {}
-    remembered = _remembered.get
-    for pair in list(pairs):  # Protobuf's own lists are slow to go through.
-        size = len(pair)
-        if size < _REMEMBERED_BYTES_MAX:
-            known = remembered(pair, _UNKNOWN)
-            if known is None:
-                continue
-            if known is not _UNKNOWN:
-                found[known[0]] = known[1]
-                continue
-        read = _read(pair, size)
-        if read is not None:
-            found[read[0]] = read[1]
-        if size < _REMEMBERED_BYTES_MAX and (read is None or read[0] not in _DIFFERENT):
-            _remember(pair, read)
-    return found
+    return dict(filter(None, map(_remembered.__getitem__, pairs)))
 
 
-def _read(pair: bytes, size: int) -> tuple[str, Value] | None:
-    """The name and value of a pair, None where it is not read.
+class _Remembered(dict[bytes, tuple[str, Value] | None]):
+    """What pairs say by how they are encoded, None for those that are not read: the same model, user and service come again and again.
 
-    Every client writes the key first, and shorter than 128 bytes, and most values are as short. Whatever else is allowed is slower.
+    They mean the same whoever sends them. Whoever sends what is always new only clears it.
     """
-    if size > _HEAD and pair[0] == _FIRST and (end := pair[1] + _HEAD) < _LONG:
-        name = _NAMES.get(pair[2:end])
-        if name is None:
-            return None
-        at = end + _HEAD
-        if size > at + 1 and pair[end] == _SECOND and pair[end + 1] == size - at < _LONG:
-            if pair[at] == _FIRST and pair[at + 1] == size - at - _HEAD:
-                return name, text(pair[at + _HEAD :])
-            number = _integer(pair, at + 1, size) if pair[at] == _INTEGER else None
-            if number is not None:
-                return name, number
+
+    def __missing__(self, pair: bytes) -> tuple[str, Value] | None:
+        """What a new pair says.
+
+        Every client writes the key first, both shorter than 128 bytes, and numbers of up to three. Whatever else is allowed is slower.
+        Most of the time of decoding is spent here, so it is one function.
+        """
+        try:
+            end = pair[1] + 2
+            if pair[0] == _FIRST and end < _LONG:
+                name = _NAMES.get(pair[2:end])
+                if name is None:
+                    return self._remember(pair, None) if len(pair) < _REMEMBERED_BYTES_MAX else None
+                more = len(pair) - end - 3
+                if pair[end] == _SECOND and pair[end + 1] == more + 1 < _LONG:
+                    kind, first = pair[end + 2], pair[end + 3]
+                    if kind == _INTEGER:  # Of more bytes it hardly ever comes again.
+                        if more == 1 and first < _LONG:
+                            return self._remember(pair, (name, first))
+                        second = pair[end + 4]
+                        if more == _TWO and second < _LONG <= first:
+                            return name, first - _LONG | second << 7
+                        if more == _THREE and first >= _LONG <= second and pair[end + 5] < _LONG:
+                            return name, first - _LONG | second - _LONG << 7 | pair[end + 5] << 14
+                    elif kind == _FIRST and first == more - 1:
+                        return self._remember(pair, (name, pair[end + 4 :].decode()))
+        except (IndexError, UnicodeDecodeError):
+            pass
+        return self._remember(pair, _read_slowly(pair))
+
+    def _remember(self, pair: bytes, read: tuple[str, Value] | None) -> tuple[str, Value] | None:
+        if len(pair) < _REMEMBERED_BYTES_MAX and (read is None or read[0] not in _DIFFERENT):
+            if len(self) >= _REMEMBERED_MAX:
+                self.clear()
+            self[pair] = read
+        return read
+
+
+def _read_slowly(pair: bytes) -> tuple[str, Value] | None:
+    """The same, however it is written."""
     whole = _key_value(pair)
     name = _NAMES.get(whole.key)
     value = None if name is None else _value(whole.value)
     return None if name is None or value is None else (name, value)
 
 
-def _integer(message: bytes, at: int, end: int) -> int | None:
-    """The varint that fills a stretch of a message; None where it does not, or is negative."""
-    number = shift = 0
-    while at < end and shift < _POSITIVE_BITS:
-        byte = message[at]
-        at += 1
-        if byte < _LONG:
-            return number | byte << shift if at == end else None
-        number |= (byte - _LONG) << shift
-        shift += 7
-    return None
-
-
-def _remember(pair: bytes, read: tuple[str, Value] | None) -> None:
-    """The same model, user and service come again and again, and mean the same whoever sends them."""
-    if len(_remembered) >= _REMEMBERED_MAX:
-        _remembered.clear()
-    _remembered[pair] = read
+_remembered = _Remembered()
 
 
 def _name(pair: bytes) -> str | None:
