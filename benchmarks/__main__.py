@@ -1,4 +1,4 @@
-"""`python -m benchmarks`: everything in one table, exit code 1 where a bar is missed. `history`: the long history. `limits`: limits alone; `otlp`: decoding alone."""
+"""`python -m benchmarks`: everything in one table, exit code 1 where a bar is missed. `history`: the long history. `limits`: limits alone; `otlp`: OTLP alone."""
 
 import argparse
 import os
@@ -12,9 +12,10 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import Progress
 
-from benchmarks import answer, board, history, intake, limits, on_postgresql, otlp, page
+from benchmarks import answer, board, doors, history, intake, limits, on_postgresql, otlp, page
 from benchmarks.answer import Answers
 from benchmarks.board import Line, at_least, at_most
+from benchmarks.doors import Door
 from benchmarks.intake import Speed
 from benchmarks.limits import Limits
 from benchmarks.on_postgresql import OnPostgresql
@@ -36,7 +37,10 @@ def main() -> int:
         elif asked.command == "limits":
             title, lines = "Limits, medians of runs that take turns", list(_limit_lines(limits.measure(Path(kept), progress)))
         elif asked.command == "otlp":
-            title, lines = "OTLP, medians of runs that take turns", list(_otlp_lines(otlp.measure(progress)))
+            title, lines = (
+                "OTLP, medians of runs that take turns",
+                list(_otlp_lines(otlp.measure(progress), doors.measure(Path(kept), progress))),
+            )
         else:
             title, lines = "Medians of runs that take turns", _everything(Path(kept), progress)
     return 0 if board.show(f"{title} ({_machine()})", lines) else 1
@@ -52,7 +56,7 @@ def _arguments() -> argparse.Namespace:
 
 
 def _everything(folder: Path, progress: Progress) -> list[Line]:
-    lines = [*_intake_lines(intake.measure(folder, progress)), *_otlp_lines(otlp.measure(progress))]
+    lines = [*_intake_lines(intake.measure(folder, progress)), *_otlp_lines(otlp.measure(progress), doors.measure(folder, progress))]
     lines += _server_lines(on_postgresql.measure(folder, progress))
     lines += _limit_lines(limits.measure(folder, progress))
     for users in USERS:
@@ -72,11 +76,16 @@ def _intake_lines(speeds: list[Speed]) -> Iterator[Line]:
         yield Line(what, *figures, ratio, bar, met) if speed.size == intake.BAR_SIZE else Line(what, *figures, ratio)
 
 
-def _otlp_lines(found: list[Decoded]) -> Iterator[Line]:
+def _otlp_lines(found: list[Decoded], by_door: list[Door]) -> Iterator[Line]:
     for each in found:
         what = f"spans decoded from OTLP, {each.encoding} (beside: generated classes, walked)"
         yield Line(what, f"{each.ours:,.0f}/s", f"{each.theirs:,.0f}/s", *at_least(each.times, otlp.BARS[each.encoding]))
         yield Line("  decoded, understood and charged", f"{each.taken:,.0f}/s")
+    (events,) = (each for each in by_door if each.name == doors.CLOUDEVENTS)
+    for door in by_door:
+        if door is not events:
+            what = f"calls over HTTP, {door.name}, {doors.SIZE:,} a request (beside: the same as {doors.CLOUDEVENTS})"
+            yield Line(what, f"{door.calls:,.0f}/s", f"{events.calls:,.0f}/s", f"{door.times:.2f}x")
 
 
 def _server_lines(found: OnPostgresql) -> Iterator[Line]:

@@ -39,9 +39,8 @@ class Decoded(Struct, frozen=True):
 def measure(progress: Progress) -> list[Decoded]:
     """Both encodings, contestants in turn."""
     task = progress.add_task("OTLP", total=2 * ROUNDS)
-    request = _request()
-    as_json = json.dumps(request).encode()
-    as_protobuf = _message(as_json).SerializeToString()
+    as_json = json.dumps(request(random.Random(1), SPANS, END_NS)).encode()
+    as_protobuf = message(as_json).SerializeToString()
     found = []
     for encoding, ours, theirs, body in (
         ("protobuf", protobuf.spans, _walked_protobuf, as_protobuf),
@@ -82,10 +81,10 @@ def _walked_protobuf(body: bytes) -> list[dict[str, Any]]:
 
 
 def _walked_json(body: bytes) -> list[dict[str, Any]]:
-    return _walked(_message(body))
+    return _walked(message(body))
 
 
-def _message(body: bytes) -> ExportTraceServiceRequest:
+def message(body: bytes) -> ExportTraceServiceRequest:
     """JSON by protobuf's own reader, which takes ids for base64."""
     request = json.loads(body)
     for resource in request["resourceSpans"]:
@@ -115,15 +114,14 @@ def _value(value: Any) -> Any:
     return getattr(value, kind) if kind else None
 
 
-def _request() -> dict[str, Any]:
+def request(chance: random.Random, spans: int, end_ns: int) -> dict[str, Any]:
     """Spans as an instrumentation writes them that sends prompts, with 16 attributes each."""
-    chance = random.Random(1)
-    scope = {"scope": {"name": "opentelemetry.instrumentation.openai.v1"}, "spans": [_span(chance) for _ in range(SPANS)]}
+    scope = {"scope": {"name": "opentelemetry.instrumentation.openai.v1"}, "spans": [_span(chance, end_ns) for _ in range(spans)]}
     resource = {"attributes": [_pair("service.name", "chat-app"), _pair("telemetry.sdk.language", "python")]}
     return {"resourceSpans": [{"resource": resource, "scopeSpans": [scope]}]}
 
 
-def _span(chance: random.Random) -> dict[str, Any]:
+def _span(chance: random.Random, end_ns: int) -> dict[str, Any]:
     said: dict[str, str | int] = {
         "gen_ai.operation.name": "chat",
         "gen_ai.provider.name": "openai",
@@ -147,8 +145,8 @@ def _span(chance: random.Random) -> dict[str, Any]:
         "spanId": chance.randbytes(8).hex(),
         "name": "openai.chat",
         "kind": 3,
-        "startTimeUnixNano": str(END_NS - chance.randrange(10**10)),
-        "endTimeUnixNano": str(END_NS),
+        "startTimeUnixNano": str(end_ns - chance.randrange(10**10)),
+        "endTimeUnixNano": str(end_ns),
         "attributes": [_pair(name, value) for name, value in said.items()],
         "status": {},
     }
