@@ -10,14 +10,20 @@ type State = "live" | "lost" | "connecting";
 const WORDS: Record<State, string> = { live: "Live", lost: "Reconnecting…", connecting: "Connecting…" };
 
 let stream: EventSource | undefined;
-let changed = false;
+// What was heard of, what was asked for, what is shown: a reader's own request comes first and may end ours.
+let heard = 0;
+let asked = 0;
+let shown = 0;
 let timer = 0;
 let refreshedAt = 0;
 
 export function startLive(): void {
   if (!one("#live")) return;
   connect();
-  document.addEventListener("visibilitychange", () => changed && schedule());
+  document.addEventListener("visibilitychange", () => heard > shown && schedule());
+  document.addEventListener("htmx:after:swap", (event) => {
+    if (isLive((event as CustomEvent).detail.ctx)) shown = asked;
+  });
   document.addEventListener("htmx:before:swap", (event) => keepOrder((event as CustomEvent<Swap>).detail));
   for (const name of ["htmx:response:error", "htmx:error"])
     document.addEventListener(name, (event) => {
@@ -63,7 +69,7 @@ function setState(state: State): void {
 }
 
 function change(): void {
-  changed = true;
+  heard += 1;
   schedule();
 }
 
@@ -73,19 +79,18 @@ function schedule(wait = refreshedAt + PAUSE_MS - Date.now()): void {
 
 function refresh(): void {
   timer = 0;
-  if (!changed || document.hidden) return;
+  if (heard === shown || document.hidden) return;
   if (pointedAt()) return schedule(PAUSE_MS);
-  changed = false;
+  asked = heard;
   refreshedAt = Date.now();
   const address = new URL(location.href);
   const axis = one("#chart")?.dataset["axis"];
   // So that the axis does not shrink under the reader's eyes.
   if (axis) address.searchParams.set("axis", axis);
-  void visit(address.pathname + address.search, "#live");
+  void visit(address.pathname + address.search, "#live").then(() => heard > shown && schedule());
 }
 
 function retry(): void {
-  changed = true;
   setState("lost");
   clearTimeout(timer);
   timer = 0;

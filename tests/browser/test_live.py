@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 import httpx
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 
 from tests import engines
 from tests.browser.conftest import Complaints, Open, sign_in
@@ -53,6 +53,24 @@ def test_what_one_looks_at_stays_the_same_view(visit: Open, northwind: Northwind
     expect(day(page, northwind.today)).to_have_attribute("aria-pressed", "true")
     expect(rows(page)).to_have_count(1)
     assert page.url == address
+
+
+def test_news_that_come_while_one_searches_are_shown_after_it(visit: Open, northwind: Northwind, ids: Iterator[str]) -> None:
+    page, witness = visit(), visit()
+    for each in (page, witness):
+        _is_live(each)
+    held: list[Route] = []
+    page.route("**/usage?*q=bob*", lambda route: held.append(route))
+    with page.expect_request("**/usage?*q=bob*"):
+        page.locator("#search").fill("bob")
+    before = figure(witness).inner_text()
+    _send(northwind, ids, BOB, 6_000)
+    expect(figure(witness)).not_to_have_text(before)
+    for route in held:
+        route.continue_()
+    page.unroute("**/usage?*q=bob*")
+    expect(rows(page)).to_have_count(1)
+    expect(figure(page)).to_have_text(figure(witness).inner_text())
 
 
 def test_a_new_user_appears(visit: Open, northwind: Northwind, ids: Iterator[str]) -> None:
