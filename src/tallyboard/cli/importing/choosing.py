@@ -1,0 +1,93 @@
+"""Which reader takes which file, and by which mapping. All files are looked at before anything is imported."""
+
+from contextlib import ExitStack
+from enum import StrEnum
+from pathlib import Path
+
+from msgspec.structs import replace
+
+from tallyboard import days
+from tallyboard.cli.importing import csv_rows
+from tallyboard.cli.importing.csv_rows import Csv
+from tallyboard.cli.importing.ndjson import Ndjson
+from tallyboard.cli.importing.opening import BROKEN, Input, Source, check_readable, spooled
+from tallyboard.cli.importing.sample import Sample, needs_mapping
+from tallyboard.errors import Invalid
+from tallyboard.intake import mapping
+from tallyboard.intake.mapping import MAPPING_BYTES_MAX, MappingError, RowMapping
+
+_ENDINGS = {".csv": "csv", ".tsv": "csv"}
+
+
+class Format(StrEnum):
+    """What is in a file."""
+
+    NDJSON = "ndjson"
+    CSV = "csv"
+
+
+def sources(names: list[str], chosen: Format | None, mappings: "Mappings", stack: ExitStack) -> list[Source]:
+    """A reader for every file; Invalid where a name, a header or a mapping is wrong. `stack` holds what is open meanwhile."""
+    check_readable(names)
+    formats = [chosen or format_of(name) for name in names]
+    if mappings.given and not any(each in _TABLES for each in formats):
+        raise Invalid("--map and --timezone are for tables; say --format csv if these files are some")
+    return [_source(name, each, mappings, stack) for name, each in zip(names, formats, strict=True)]
+
+
+def format_of(name: str) -> Format:
+    """What a file's name says is in it."""
+    return Format(_ENDINGS.get(Path(name.lower().removesuffix(".gz")).suffix, "ndjson"))
+
+
+class Mappings:
+    """The mapping of all tables of an import: read from a file, or asked for when the first table needs it."""
+
+    def __init__(self, path: Path | None, timezone: str | None) -> None:
+        self.given = bool(path or timezone)
+        self._timezone = timezone
+        self._found = _read(path) if path else None
+
+    def of(self, sample: Sample) -> RowMapping:
+        """The mapping of a table."""
+        if self._found is None:
+            raise needs_mapping(sample)
+        return _in_zone(self._found, self._timezone)
+
+
+def _read(path: Path) -> RowMapping:
+    try:
+        with path.open("rb") as file:
+            text = file.read(MAPPING_BYTES_MAX + 1).decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise Invalid(f"{path} is not UTF-8") from None
+    except OSError as error:
+        raise Invalid(f"the mapping {path} cannot be read: {error.strerror}") from None
+    try:
+        return mapping.read(text)
+    except MappingError as error:
+        raise Invalid("\n".join(f"{path} line {each.line}: {each.message}" for each in error.mistakes)) from None
+
+
+def _in_zone(found: RowMapping, timezone: str | None) -> RowMapping:
+    if timezone is None:
+        return found
+    if found.time_unit:
+        raise Invalid(f"times are numbers of {found.time_unit} in this mapping (time_unit), which count in UTC; leave --timezone away")
+    try:
+        return replace(found, timezone=days.find_zone(timezone))
+    except ValueError as error:
+        raise Invalid(str(error)) from None
+
+
+def _source(name: str, kind: Format, mappings: Mappings, stack: ExitStack) -> Source:
+    if kind is Format.NDJSON:
+        return Ndjson(Input("standard input", None) if name == "-" else Input(name, Path(name)))
+    file = stack.enter_context(spooled()) if name == "-" else Input(name, Path(name))
+    try:
+        return Csv(file, mappings.of(csv_rows.sample(file)))
+    except BROKEN as error:
+        raise Invalid(f"{file.shown} cannot be read: {error}") from None
+
+
+_TABLES = {Format.CSV}
