@@ -34,7 +34,7 @@ Files = Annotated[list[str], typer.Argument(help="Files, plain or gzip; - reads 
 FormatOption = Annotated[
     Format | None,
     typer.Option(
-        "--format", help="What the files are. Otherwise their names say it: .csv and .tsv; all else is NDJSON.", show_default=False
+        "--format", help="What the files are. Otherwise their names say it: .csv, .tsv, .parquet; all else is NDJSON.", show_default=False
     ),
 ]
 MapOption = Annotated[
@@ -75,7 +75,7 @@ def import_files(
     data: Data = None,
     as_json: Json = False,
 ) -> None:
-    """Take usage in from files: CloudEvents as NDJSON, or tables as CSV. What is in the ledger already changes nothing."""
+    """Take usage in from files: CloudEvents as NDJSON, or tables as CSV or Parquet. What is in the ledger already changes nothing."""
     tally = Tally()
     with ExitStack() as stack:
         found = sources(files, format_, Mappings(map_, timezone), stack)

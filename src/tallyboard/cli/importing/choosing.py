@@ -7,16 +7,17 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from tallyboard import days
-from tallyboard.cli.importing import csv_rows
+from tallyboard.cli.importing import csv_rows, parquet_rows
 from tallyboard.cli.importing.csv_rows import Csv
 from tallyboard.cli.importing.ndjson import Ndjson
 from tallyboard.cli.importing.opening import BROKEN, Input, Source, check_readable, spooled
+from tallyboard.cli.importing.parquet_rows import Parquet
 from tallyboard.cli.importing.sample import Sample, needs_mapping
 from tallyboard.errors import Invalid
 from tallyboard.intake import mapping
 from tallyboard.intake.mapping import MAPPING_BYTES_MAX, MappingError, RowMapping
 
-_ENDINGS = {".csv": "csv", ".tsv": "csv"}
+_ENDINGS = {".csv": "csv", ".tsv": "csv", ".parquet": "parquet", ".pq": "parquet"}
 
 
 class Format(StrEnum):
@@ -24,6 +25,7 @@ class Format(StrEnum):
 
     NDJSON = "ndjson"
     CSV = "csv"
+    PARQUET = "parquet"
 
 
 def sources(names: list[str], chosen: Format | None, mappings: "Mappings", stack: ExitStack) -> list[Source]:
@@ -85,9 +87,11 @@ def _source(name: str, kind: Format, mappings: Mappings, stack: ExitStack) -> So
         return Ndjson(Input("standard input", None) if name == "-" else Input(name, Path(name)))
     file = stack.enter_context(spooled()) if name == "-" else Input(name, Path(name))
     try:
+        if kind is Format.PARQUET:
+            return Parquet(file, mappings.of(parquet_rows.sample(file)))
         return Csv(file, mappings.of(csv_rows.sample(file)))
     except BROKEN as error:
         raise Invalid(f"{file.shown} cannot be read: {error}") from None
 
 
-_TABLES = {Format.CSV}
+_TABLES = {Format.CSV, Format.PARQUET}
