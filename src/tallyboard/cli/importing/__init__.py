@@ -30,7 +30,7 @@ from tallyboard.ledger.contract import Batch, Outcome
 BATCHES_AHEAD = 4
 REFUSALS_SHOWN = 20
 
-Files = Annotated[list[str], typer.Argument(help="Files, plain or gzip; - reads standard input.")]
+Files = Annotated[list[str], typer.Argument(help="Files, plain or gzip; - reads standard input. Folders only for claude-code.")]
 FormatOption = Annotated[
     Format | None,
     typer.Option(
@@ -42,6 +42,9 @@ MapOption = Annotated[
 ]
 ZoneOption = Annotated[
     str | None, typer.Option("--timezone", help="Whose clock times without an offset are, such as Europe/Berlin.", show_default=False)
+]
+UserOption = Annotated[
+    str | None, typer.Option("--user", help="Whose transcripts of Claude Code these are (--format claude-code).", show_default=False)
 ]
 StrictOption = Annotated[bool, typer.Option("--strict", help="Stop at the first line or row that is refused.")]
 
@@ -55,6 +58,7 @@ class Tally(Struct):
     refused: int = 0
     unrated: int = 0
     unattributed: int = 0
+    set_aside: int = 0
 
     def add(self, outcome: Outcome) -> None:
         """Count a batch."""
@@ -63,6 +67,11 @@ class Tally(Struct):
         self.conflict += outcome.conflict
         self.unrated += outcome.unrated
         self.unattributed += outcome.unattributed
+        self.set_aside += outcome.set_aside
+
+    def told(self) -> dict[str, int]:
+        """The counts by name; what other sources told before is among them only where there is any."""
+        return {name: count for name, count in msgspec.structs.asdict(self).items() if count or name != "set_aside"}
 
 
 def import_files(
@@ -70,15 +79,19 @@ def import_files(
     format_: FormatOption = None,
     map_: MapOption = None,
     timezone: ZoneOption = None,
+    user: UserOption = None,
     strict: StrictOption = False,
     account: Of = None,
     data: Data = None,
     as_json: Json = False,
 ) -> None:
-    """Take usage in from files: CloudEvents as NDJSON, or tables as CSV or Parquet. What is in the ledger already changes nothing."""
+    """Take usage in from files: CloudEvents as NDJSON, tables as CSV or Parquet, transcripts of Claude Code.
+
+    What is in the ledger already changes nothing. docs/import.md tells about mappings and limits.
+    """
     tally = Tally()
     with ExitStack() as stack:
-        found = sources(files, format_, Mappings(map_, timezone), stack)
+        found = sources(files, format_, Mappings(map_, timezone), user, stack)
         app = stack.enter_context(open_app(data))
         with app.ledger.reading() as session:
             account_id = account_id_of(session, account)
@@ -87,9 +100,9 @@ def import_files(
             for source, advance in zip(found, advances, strict=True):
                 importer.take(source, advance)
     if as_json:
-        print(msgspec.json.encode(tally).decode())
+        print(msgspec.json.encode(tally.told()).decode())
     else:
-        print("  ".join(f"{getattr(tally, field):,} {field}" for field in tally.__struct_fields__))
+        print("  ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in tally.told().items()))
 
 
 class _Importer:

@@ -13,8 +13,10 @@ from tallyboard.cli.importing.ndjson import Ndjson
 from tallyboard.cli.importing.opening import BROKEN, Input, Source, check_readable, spooled
 from tallyboard.cli.importing.parquet_rows import Parquet
 from tallyboard.cli.importing.sample import Sample, needs_mapping
+from tallyboard.cli.importing.transcripts import Transcripts
 from tallyboard.errors import Invalid
 from tallyboard.intake import mapping
+from tallyboard.intake.event import is_key
 from tallyboard.intake.mapping import MAPPING_BYTES_MAX, MappingError, RowMapping
 
 _ENDINGS = {".csv": "csv", ".tsv": "csv", ".parquet": "parquet", ".pq": "parquet"}
@@ -26,15 +28,31 @@ class Format(StrEnum):
     NDJSON = "ndjson"
     CSV = "csv"
     PARQUET = "parquet"
+    CLAUDE_CODE = "claude-code"
 
 
-def sources(names: list[str], chosen: Format | None, mappings: "Mappings", stack: ExitStack) -> list[Source]:
+def sources(names: list[str], chosen: Format | None, mappings: "Mappings", user: str | None, stack: ExitStack) -> list[Source]:
     """A reader for every file; Invalid where a name, a header or a mapping is wrong. `stack` holds what is open meanwhile."""
+    if chosen is Format.CLAUDE_CODE:
+        return [Transcripts(names, _person(user, mappings))]
+    if user is not None:
+        raise Invalid('--user is for --format claude-code; in a mapping, user = "KEY" says it for all rows')
     check_readable(names)
     formats = [chosen or format_of(name) for name in names]
     if mappings.given and not any(each in _TABLES for each in formats):
         raise Invalid("--map and --timezone are for tables; say --format csv if these files are some")
     return [_source(name, each, mappings, stack) for name, each in zip(names, formats, strict=True)]
+
+
+def _person(user: str | None, mappings: "Mappings") -> str:
+    """Whose transcripts they are: they name nobody."""
+    if mappings.given:
+        raise Invalid("--map and --timezone are for tables; Claude Code's transcripts need neither")
+    if not user:
+        raise Invalid("Claude Code's transcripts do not say whose they are; say it: --user alice@example.com")
+    if not is_key(user):
+        raise Invalid("--user must have 1 to 256 characters, none of them a control character")
+    return user
 
 
 def format_of(name: str) -> Format:

@@ -87,12 +87,12 @@ def opened(file: Input) -> Iterator[tuple[BufferedReader, Readable]]:
             yield raw, raw
 
 
-def lines(file: Readable) -> Iterator[bytes]:
+def lines(file: Readable, bytes_max: int = LINE_BYTES_MAX) -> Iterator[bytes]:
     """Lines, none held beyond its limit: of one that is longer, the beginning and one byte more."""
-    while line := file.readline(LINE_BYTES_MAX + 1):
+    while line := file.readline(bytes_max + 1):
         rest = line
-        while len(rest) > LINE_BYTES_MAX and not rest.endswith(b"\n"):
-            rest = file.readline(LINE_BYTES_MAX + 1)
+        while len(rest) > bytes_max and not rest.endswith(b"\n"):
+            rest = file.readline(bytes_max + 1)
         yield line
 
 
