@@ -31,7 +31,7 @@ _TIME_UNITS = ("seconds", "milliseconds")
 ENCODINGS = ("utf-8", "windows-1252", "iso-8859-1", "iso-8859-15")
 _TABLES = ("columns", "quantities", "dimensions")
 _OPTIONS = ("timezone", "time_unit", "time_format", "delimiter", "decimal", "encoding")
-_UNSEEN = re.compile("[\x7f-\xa0\u00ad\u0600-\u0605\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]")
+_UNSEEN = re.compile("[\x00-\x09\x0b-\x1f\x7f-\xa0\u00ad\u0600-\u0605\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]")
 
 
 class RowMapping(Struct, frozen=True):
@@ -106,16 +106,21 @@ def write(mapping: RowMapping, others: tuple[str, ...] = ()) -> str:
     lines += [f"{_key(field)} = {quoted(each) if isinstance(each, str) else each}" for field, each in quantities.items()]
     lines += ["", "[dimensions]   # field of data = column"]
     lines += [f"{_key(field)} = {quoted(column)}" for field, column in mapping.dimensions.items()]
-    lines += [f"# {_key(_field(column))} = {quoted(column)}" for column in others]
+    lines += [f"# {_key(field_of(column))} = {quoted(column)}" for column in others]
     return "\n".join(lines) + "\n"
 
 
 def quoted(text: str) -> str:
     """A text as TOML writes it, which is as JSON does; what could not be seen, or would move a cursor, is spelled out."""
-    return _UNSEEN.sub(lambda found: f"\\u{ord(found[0]):04x}", encode(text).decode())
+    return visible(encode(text).decode())
 
 
-def _field(column: str) -> str:
+def visible(json: str) -> str:
+    """JSON with what could not be seen, or would move a cursor, spelled out."""
+    return _UNSEEN.sub(lambda found: f"\\u{ord(found[0]):04x}", json)
+
+
+def field_of(column: str) -> str:
     """A name for a field of `data`, made of a column's."""
     return re.sub(r"\W+", "_", column.strip().lower()).strip("_") or "column"
 

@@ -3,6 +3,7 @@
 Each kind of file has a module that reads it; what they give goes one way in, the same as what comes over HTTP.
 """
 
+import sys
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future
@@ -91,7 +92,7 @@ def import_files(
     """
     tally = Tally()
     with ExitStack() as stack:
-        found = sources(files, format_, Mappings(map_, timezone), user, stack)
+        found = sources(files, format_, Mappings(map_, timezone, may_ask=sys.stdin.isatty()), user, stack)
         app = stack.enter_context(open_app(data))
         with app.ledger.reading() as session:
             account_id = account_id_of(session, account)

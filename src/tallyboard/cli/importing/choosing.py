@@ -3,11 +3,13 @@
 from contextlib import ExitStack
 from enum import StrEnum
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 from msgspec.structs import replace
 
 from tallyboard import days
 from tallyboard.cli.importing import csv_rows, parquet_rows
+from tallyboard.cli.importing.asking import ask
 from tallyboard.cli.importing.csv_rows import Csv
 from tallyboard.cli.importing.ndjson import Ndjson
 from tallyboard.cli.importing.opening import BROKEN, Input, Source, check_readable, spooled
@@ -63,15 +65,19 @@ def format_of(name: str) -> Format:
 class Mappings:
     """The mapping of all tables of an import: read from a file, or asked for when the first table needs it."""
 
-    def __init__(self, path: Path | None, timezone: str | None) -> None:
+    def __init__(self, path: Path | None, timezone: str | None, *, may_ask: bool) -> None:
         self.given = bool(path or timezone)
         self._timezone = timezone
+        self._may_ask = may_ask
         self._found = _read(path) if path else None
 
     def of(self, sample: Sample) -> RowMapping:
         """The mapping of a table."""
         if self._found is None:
-            raise needs_mapping(sample)
+            if not self._may_ask:
+                raise needs_mapping(sample)
+            self._found = ask(sample, _zone(self._timezone) if self._timezone else None)
+            self._timezone = None
         return _in_zone(self._found, self._timezone)
 
 
@@ -94,8 +100,12 @@ def _in_zone(found: RowMapping, timezone: str | None) -> RowMapping:
         return found
     if found.time_unit:
         raise Invalid(f"times are numbers of {found.time_unit} in this mapping (time_unit), which count in UTC; leave --timezone away")
+    return replace(found, timezone=_zone(timezone))
+
+
+def _zone(name: str) -> ZoneInfo:
     try:
-        return replace(found, timezone=days.find_zone(timezone))
+        return days.find_zone(name)
     except ValueError as error:
         raise Invalid(str(error)) from None
 
