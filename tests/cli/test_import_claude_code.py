@@ -67,7 +67,6 @@ def test_every_call_counts_once_by_its_final_figures(folder: Path) -> None:
         "cache_read_tokens": 0,
         "cache_write_tokens": 1000,
         "output_tokens": 250,
-        "conversation": "s1",
         "response_id": "msg_0001",
         "provider_request_id": "req_0001",
     }
@@ -76,6 +75,7 @@ def test_every_call_counts_once_by_its_final_figures(folder: Path) -> None:
     assert answered["total"]["units"] == large + 10 * 150 + 20 * 750
     assert [each["user"] for each in answered["users"]] == ["alice@example.com"]
     assert take(folder, root, *OPTIONS) == {"duplicate": 4}
+    write(root / "c-forked.jsonl", answer(2, usage(5, 200, 1000, 90), seconds=6, session="s3"))
     assert take(folder, root / "-home-alice" / "b-first.jsonl", root, *OPTIONS) == {"duplicate": 4}
 
 
@@ -101,7 +101,7 @@ def test_nothing_that_was_said_or_done_is_kept_or_told(server: Server) -> None:
         {**answer(20, usage(1, 0, 0, 1)), "timestamp": None},
         answer(21, {"input_tokens": CANARY}),
         answer(22, usage(-1, 0, 0, 1)),
-        {**answer(23, usage(1, 0, 0, 1)), "sessionId": "x" * 300},
+        {**answer(23, usage(1, 0, 0, 1)), "requestId": "x" * 300},
         answer(24, usage(1, 0, 0, 1), id=None),
         f'{{"type": "assistant", "message": {CANARY}\n'.encode(),
         b'{"type": "assistant", "note": "half a \\ud83d", ' + json.dumps(answer(25, usage(1, 0, 0, 1))).encode()[1:] + b"\n",
@@ -161,7 +161,6 @@ _odd = some.fixed_dictionaries(
     optional={
         "timestamp": _values | some.just("2026-11-01T12:00:00Z"),
         "requestId": _values,
-        "sessionId": _values,
         "message": _values
         | some.fixed_dictionaries(
             {"id": _values | some.just("msg_1")},

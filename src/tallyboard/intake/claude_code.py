@@ -55,7 +55,6 @@ class _Line(Struct):
     message: _Message
     timestamp: str | None = None
     requestId: str | None = None  # noqa: N815  Claude Code's name.
-    sessionId: str | None = None  # noqa: N815
 
 
 class Call(Struct, frozen=True, array_like=True, gc=False):
@@ -63,7 +62,6 @@ class Call(Struct, frozen=True, array_like=True, gc=False):
 
     message: str
     request: str
-    session: str
     model: str
     at_us: int
     tokens: tuple[int | None, int | None, int | None, int | None]
@@ -125,7 +123,7 @@ def _call(line: _Line, usage: _Usage) -> Call | None:
     if min(count or 0 for count in stated) < 0 or max(count or 0 for count in stated) >= 2**63:
         raise Refused(Reason.BAD_QUANTITY, "tokens cannot be fewer than none, nor more than there are")
     at_us = parse_time(line.timestamp, _FAR_US)
-    names = (message.id, line.requestId or "", line.sessionId or "", message.model or "")
+    names = (message.id, line.requestId or "", message.model or "")
     for name in names:
         if name and not is_key(name):
             raise Refused(Reason.BAD_TEXT, "an id or the model is longer than 256 characters, or holds a control character")
@@ -165,13 +163,15 @@ class Calls:
 
 
 def event(call: Call, user: str) -> CloudEvent:
-    """A call as an event, with the fields that Claude Code's telemetry gives. Input, cache reads and cache writes are stated apart."""
+    """A call as an event, with the fields that Claude Code's telemetry gives. Input, cache reads and cache writes are stated apart.
+
+    The session is not kept: a copy of the line, in a session that was resumed or forked, names another.
+    """
     put_in, written, read_, put_out = call.tokens
     said = {
         "model": call.model,
         "requests": 1,
         **fields(Tokens(input=put_in, cache_read=read_, cache_write=written, output=put_out), apart=True),
-        "conversation": call.session,
         RESPONSE_ID: call.message,
         PROVIDER_REQUEST_ID: call.request,
     }

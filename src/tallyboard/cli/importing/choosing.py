@@ -1,7 +1,9 @@
 """Which reader takes which file, and by which mapping. All files are looked at before anything is imported."""
 
+from collections.abc import Callable
 from contextlib import ExitStack
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -71,12 +73,12 @@ class Mappings:
         self._may_ask = may_ask
         self._found = _read(path) if path else None
 
-    def of(self, sample: Sample) -> RowMapping:
-        """The mapping of a table."""
+    def of(self, sample: Callable[[], Sample]) -> RowMapping:
+        """The mapping of a table, of which a sample is looked at only where there is no mapping yet."""
         if self._found is None:
             if not self._may_ask:
-                raise needs_mapping(sample)
-            self._found = ask(sample, _zone(self._timezone) if self._timezone else None)
+                raise needs_mapping(sample())
+            self._found = ask(sample(), _zone(self._timezone) if self._timezone else None)
             self._timezone = None
         return _in_zone(self._found, self._timezone)
 
@@ -116,8 +118,8 @@ def _source(name: str, kind: Format, mappings: Mappings, stack: ExitStack) -> So
     file = stack.enter_context(spooled()) if name == "-" else Input(name, Path(name))
     try:
         if kind is Format.PARQUET:
-            return Parquet(file, mappings.of(parquet_rows.sample(file)))
-        return Csv(file, mappings.of(csv_rows.sample(file)))
+            return Parquet(file, mappings.of(partial(parquet_rows.sample, file)))
+        return Csv(file, mappings.of(partial(csv_rows.sample, file)))
     except BROKEN as error:
         raise Invalid(f"{file.shown} cannot be read: {error}") from None
 
