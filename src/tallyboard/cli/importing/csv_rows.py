@@ -4,7 +4,7 @@ import csv
 from collections.abc import Iterator
 from itertools import islice
 
-from tallyboard.cli.importing.opening import BROKEN, LINE_BYTES_MAX, ROWS_AT_ONCE, Advance, Input, Placed, Readable, digest, lines, opened
+from tallyboard.cli.importing.opening import BROKEN, LINE_BYTES_MAX, Advance, Input, Placed, Readable, digest, in_batches, lines, opened
 from tallyboard.cli.importing.sample import Sample
 from tallyboard.errors import Invalid
 from tallyboard.intake.event import Reason, Refused
@@ -36,7 +36,7 @@ class Csv:
         with opened(self._file) as (raw, content):
             numbered = rows(content, self._delimiter, self._mapping.encoding)
             next(numbered)
-            while part := list(islice(numbered, ROWS_AT_ONCE)):
+            for part in in_batches(numbered, lambda each: 0 if isinstance(each[2], Refused) else sum(map(len, each[2]))):
                 yield [(f"row {row:,} (line {line:,})", reader.event(row, cells)) for row, line, cells in part]
                 advance(already + raw.tell())
 

@@ -1,9 +1,8 @@
 """Files of CloudEvents, one a line."""
 
 from collections.abc import Iterator
-from itertools import islice
 
-from tallyboard.cli.importing.opening import LINE_BYTES_MAX, ROWS_AT_ONCE, Advance, Input, Placed, lines, opened
+from tallyboard.cli.importing.opening import LINE_BYTES_MAX, Advance, Input, Placed, in_batches, lines, opened
 from tallyboard.intake import cloudevents
 from tallyboard.intake.cloudevents import CloudEvent
 from tallyboard.intake.event import Reason, Refused
@@ -21,7 +20,7 @@ class Ndjson:
         """Its events; empty lines are passed over."""
         with opened(self._file) as (raw, content):
             numbered = enumerate(lines(content), 1)
-            while part := list(islice(numbered, ROWS_AT_ONCE)):
+            for part in in_batches(numbered, lambda each: len(each[1])):
                 yield [(f"line {number:,}", _item(line)) for number, line in part if line.strip()]
                 advance(raw.tell() if self.size else 0)
 

@@ -5,13 +5,13 @@ import os
 import shutil
 import sys
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from hashlib import sha256
 from io import BufferedReader
 from pathlib import Path
 from tempfile import NamedTemporaryFile
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from msgspec import Struct
 
@@ -21,8 +21,10 @@ from tallyboard.intake.event import Refused
 
 LINE_BYTES_MAX = 262_144
 ROWS_AT_ONCE = 5_000
+BYTES_AT_ONCE = 16_777_216
 BROKEN = (EOFError, OSError, zlib.error)
 """What reading raises where a file is cut short, or no longer there."""
+_T = TypeVar("_T")
 _PIECE_BYTES = 1_048_576
 _GZIP = b"\x1f\x8b"
 
@@ -94,6 +96,20 @@ def lines(file: Readable, bytes_max: int = LINE_BYTES_MAX) -> Iterator[bytes]:
         while len(rest) > bytes_max and not rest.endswith(b"\n"):
             rest = file.readline(bytes_max + 1)
         yield line
+
+
+def in_batches(found: Iterable[_T], size: Callable[[_T], int]) -> Iterator[list[_T]]:
+    """A few thousand at a time, fewer where they are large."""
+    batch: list[_T] = []
+    bytes_ = 0
+    for each in found:
+        batch.append(each)
+        bytes_ += size(each)
+        if len(batch) >= ROWS_AT_ONCE or bytes_ >= BYTES_AT_ONCE:
+            yield batch
+            batch, bytes_ = [], 0
+    if batch:
+        yield batch
 
 
 @contextmanager

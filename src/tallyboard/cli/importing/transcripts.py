@@ -46,20 +46,21 @@ class Transcripts:
     def _refused(self, file: Input, calls: Calls, advance: Advance, done: int) -> Iterator[list[Placed]]:
         last: Call | None = None
         latest_us = 0
+        refused: list[Placed] = []
         with opened(file) as (raw, content):
-            numbered = enumerate(lines(content, LINE_BYTES_MAX), 1)
-            while part := list(islice(numbered, _LINES_AT_ONCE)):
-                refused: list[Placed] = []
-                for number, line in part:
-                    found = _read(line)
-                    if isinstance(found, Refused):
-                        refused.append((f"{file.shown} line {number:,}", found))
-                    elif found:
-                        calls.add(found)
-                        latest_us = max(latest_us, found.at_us)
-                    last = found if isinstance(found, Call) else None if line.strip() else last
-                yield refused
-                advance(done + raw.tell() if file.path else done)
+            for number, line in enumerate(lines(content, LINE_BYTES_MAX), 1):
+                found = _read(line)
+                if isinstance(found, Refused):
+                    refused.append((f"{file.shown} line {number:,}", found))
+                elif found:
+                    calls.add(found)
+                    latest_us = max(latest_us, found.at_us)
+                last = found if isinstance(found, Call) else None if line.strip() else last
+                if number % _LINES_AT_ONCE == 0:
+                    yield refused
+                    refused = []
+                    advance(done + raw.tell() if file.path else done)
+        yield refused
         calls.close(last, latest_us)
 
 
