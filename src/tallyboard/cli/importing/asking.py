@@ -167,7 +167,11 @@ def _with_fields(sample: Sample, found: RowMapping) -> RowMapping:
     numbers = [name for name in sample.columns[:_SHOWN_COLUMNS_MAX] if name and name not in used and _has_number(sample, name)]
     quantities: dict[str, str | int] = {}
     for column in numbers:
-        field = _asked(f"Column {quoted(column)[:_SHOWN_MAX]} is counted as ({NONE} for not)", names.get(column, NONE), _field)
+        field = _asked(
+            f"{quoted(column)[:_SHOWN_MAX]} is a number; as which field of data does it count? ({NONE} for none)",
+            names.get(column, NONE),
+            _field,
+        )
         if field != NONE:
             quantities[field] = column
             used.add(column)
