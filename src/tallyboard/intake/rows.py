@@ -133,7 +133,7 @@ def _places(mapping: RowMapping, columns: Sequence[str]) -> dict[str, int]:
 def _missing(wanted: str, columns: Sequence[str]) -> str:
     close = get_close_matches(wanted, columns[:COLUMNS_MAX], 1)
     shown = ", ".join(map(quoted, columns[:_COLUMNS_SHOWN])) + (", …" if len(columns) > _COLUMNS_SHOWN else "")
-    meant = f"; is it {quoted(close[0])}?" if close else ""
+    meant = f"; is it {quoted(close[0])}?" if close else "."
     alone = " One column only: does the mapping need a delimiter?" if len(columns) == 1 else ""
     return f"there is no column {quoted(wanted)}{meant} The columns are: {shown}.{alone}"
 
