@@ -4,7 +4,6 @@ Fields are named one by one; prompts, answers and errors, which the payload has,
 are no usage: LiteLLM reports them with no tokens and no cost.
 """
 
-import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -17,6 +16,7 @@ from msgspec.json import Decoder
 
 from tallyboard.intake.cloudevents import EVENTS_MAX, BadBody, CloudEvent
 from tallyboard.intake.event import KEY_CHARACTERS_MAX, RESPONSE_ID, Reason, Refused, is_key
+from tallyboard.intake.surrogates import mended
 from tallyboard.intake.tokens import Fields, Tokens, fields
 
 SOURCE = "litellm"
@@ -89,7 +89,6 @@ class _Payload(Struct):
     model_parameters: _Parameters | str | None = None
 
 
-_ESCAPES = re.compile(rb"\\(?:u[dD][89abAB]..\\u[dD][c-fC-F]..|(u[dD][89a-fA-F]..)|.)", re.DOTALL)
 _payload = Decoder(_Payload)
 _raws = Decoder(list[Raw])
 _raw = Decoder(Raw)
@@ -133,16 +132,11 @@ def _array(body: bytes) -> list[Raw]:
         try:
             return _raws.decode(body)
         except DecodeError:
-            return _raws.decode(_mended(body))
+            return _raws.decode(mended(body))
     except DecodeError as error:
         raise BadBody(400, f"not JSON: {error}") from None
     except RecursionError:
         raise BadBody(400, "the body is nested too deeply") from None
-
-
-def _mended(body: bytes) -> bytes:
-    """JSON without halves of characters, which Python writes and nobody else reads: no prompt of one caller may keep the others' calls out."""
-    return _ESCAPES.sub(lambda found: b"\\ufffd" if found[1] else found[0], body)
 
 
 def _nothing() -> list[bytes]:
@@ -156,7 +150,7 @@ def _tried(record: Raw | bytes) -> CloudEvent | Refused | None:
         except ValidationError:
             raise
         except DecodeError:
-            payload = _payload.decode(_mended(bytes(record)))
+            payload = _payload.decode(mended(bytes(record)))
         return _event(payload) if _is_usage(payload) else None
     except Refused as refused:
         return refused
