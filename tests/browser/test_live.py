@@ -60,7 +60,11 @@ def test_news_that_come_while_one_searches_are_shown_after_it(visit: Open, north
     for each in (page, witness):
         _is_live(each)
     held: list[Route] = []
-    page.route("**/usage?*q=bob*", lambda route: held.append(route))
+
+    def hold(route: Route) -> None:
+        held.append(route)
+
+    page.route("**/usage?*q=bob*", hold)
     with page.expect_request("**/usage?*q=bob*"):
         page.locator("#search").fill("bob")
     before = figure(witness).inner_text()
