@@ -12,8 +12,9 @@ from tallyboard import days
 from tallyboard.errors import Invalid, NewerSchema, NotFound
 from tallyboard.intake.accept import Sender, accept
 from tallyboard.intake.cloudevents import CloudEvent
-from tallyboard.ledger import append, arrivals, copying, counters, rollups
+from tallyboard.ledger import append, arrivals, buckets, copying, counters, rollups
 from tallyboard.ledger.arrivals import Kind, Note
+from tallyboard.ledger.buckets import Bucket
 from tallyboard.ledger.contract import Batch, Engine, Line, Outcome, Session
 from tallyboard.ledger.copying import TABLES, Copied, copy
 from tallyboard.ledger.counters import Reading
@@ -132,8 +133,10 @@ def people(session: Session) -> None:
 
 
 def counted(session: Session) -> None:
-    """Cumulative counters."""
+    """Cumulative counters, and lines of reports."""
     for account_id in (NORTHWIND, CONTOSO):
+        lines = [Bucket(bytes(16), user, bytes([number]) * 16, bytes(16), NOW_US, 1, "{}", NOW_US) for number, user in enumerate("aé")]
+        buckets.keep(session, account_id, lines)
         counters.advance(session, account_id, [Reading(bytes([number]) * 16, NOW_US, NOW_US, number) for number in range(3)], NOW_US)
 
 

@@ -25,6 +25,7 @@ DISTRIBUTED = (
     "arrival_note",
     "call_told",
     "counter",
+    "bucket",
 )
 """The first one's places are everyone's: what belongs to one account lies together."""
 REFERENCE = ("api_key", "member", "member_identity", "sign_in_link", "sign_in_spent", "session", "sign_in_attempt")

@@ -97,6 +97,11 @@ TABLES = (
     Table("arrival_note", ("account_id", "hour", "kind", "sender", "subject", "model"), ("events", "last_us", "example")),
     Table("call_told", ("account_id", "day", "call_key"), ("source",), follows=True),
     Table("counter", ("account_id", "series"), ("value", "at_us", "seen_us")),
+    Table(
+        "bucket",
+        ("account_id", "window_key", "user_key", "line"),
+        ("record", "at_us", "events", "counted", "read_us"),
+    ),
     Table("hold", ("account_id", "hold_id"), ("user_key", "units", "granted_us", "expires_us", "ended_us", "ended_how", "actor")),
     Table(
         "scim_user",

@@ -69,6 +69,7 @@ def _forget(session: Session, account_id: int, user: str, erased: str) -> int:
             "UPDATE policy_override SET user_key = :erased, reason = '' WHERE account_id = :account_id AND user_key = :user", **names
         )
         + session.run("DELETE FROM scim_user WHERE account_id = :account_id AND user_key = :user", account_id=account_id, user=user)
+        + session.run("UPDATE bucket SET user_key = :erased WHERE account_id = :account_id AND user_key = :user", **names)
         + session.run("UPDATE hold SET user_key = :erased WHERE account_id = :account_id AND user_key = :user", **names)
     )
 
