@@ -67,3 +67,7 @@ class NewerSchema(Unavailable):
 
 class AlreadyKept(TallyboardError):
     """A row with this key is there already, and the statement expected none."""
+
+
+class ProviderFailed(TallyboardError):
+    """A provider that was asked for its usage report does not give it. What it gave before is counted."""

@@ -16,6 +16,7 @@ from tallyboard.cli import (
     member,
     migrate,
     policy,
+    pulling,
     rates,
     reconcile,
     serving,
@@ -36,6 +37,7 @@ program = typer.Typer(
 program.command("demo")(serving.demo_command)
 program.command("serve")(serving.serve)
 program.command("import")(importing.import_files)
+program.add_typer(pulling.group, name="pull")
 program.command("usage")(usage.usage)
 program.add_typer(key.group, name="key")
 program.add_typer(account.group, name="account")
