@@ -2,6 +2,7 @@
 
 import json
 import threading
+from base64 import b64encode
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -9,6 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
+from anthropic.types.beta.organization import BetaAnalyticsUsageUsersItem
 from openai.types.admin.organization import (
     OrganizationUser,
     UsageAudioSpeechesResponse,
@@ -99,6 +101,50 @@ class OpenAI(Provider):
         for user in data:
             OrganizationUser.model_validate(user)
         return {"object": "list", "data": data, "has_more": first + 2 < len(ids), "last_id": data[-1]["id"] if data else None}
+
+
+class Anthropic(Provider):
+    """Anthropic's usage by user: rows of hours with usage, those with most tokens first, two a page."""
+
+    def __init__(self, rows: list[dict[str, Any]]) -> None:
+        super().__init__()
+        self.rows = rows
+
+    def answer(self, path: str, parameters: Parameters, body: Any) -> Any:  # noqa: ARG002
+        asked = dict(parameters)
+        if path != "/v1/organizations/analytics/user_usage_report":
+            raise Trouble(404)
+        first = int(asked.get("page", 0))
+        of_time = [row for row in self.rows if asked["starting_at"] <= row["starting_at"] < asked["ending_at"]]
+        ranked = sorted(of_time, key=lambda row: -int(row["total_tokens"]))
+        for row in ranked:
+            BetaAnalyticsUsageUsersItem.model_validate(row)
+        more = first + 2 < len(ranked)
+        return {"data": ranked[first : first + 2], "has_more": more, "next_page": str(first + 2) if more else None}
+
+
+class Cursor(Provider):
+    """Cursor's usage events, newest first, in pages of four whatever is asked for. Shaped as its documentation shows them."""
+
+    def __init__(self, events: list[dict[str, Any]]) -> None:
+        super().__init__()
+        self.events = events
+        self.arriving: list[dict[str, Any]] = []
+        """Each comes in after a page was read."""
+
+    def authorized(self, headers: Mapping[str, str]) -> bool:
+        return headers.get("authorization") == f"Basic {b64encode(f'{KEY}:'.encode()).decode()}"
+
+    def answer(self, path: str, parameters: Parameters, body: Any) -> Any:  # noqa: ARG002
+        if path != "/teams/filtered-usage-events":
+            raise Trouble(404)
+        of_time = [each for each in self.events if body["startDate"] <= int(each["timestamp"]) <= body["endDate"]]
+        newest = sorted(of_time, key=lambda each: -int(each["timestamp"]))
+        first = (body["page"] - 1) * 4
+        if of_time and self.arriving:
+            self.events.append(self.arriving.pop())
+        pages = {"numPages": (len(newest) + 3) // 4, "currentPage": body["page"], "pageSize": 4, "hasNextPage": first + 4 < len(newest)}
+        return {"totalUsageEventsCount": len(newest), "pagination": pages, "usageEvents": newest[first : first + 4]}
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -19,7 +19,7 @@ from tallyboard.cli.options import ACTOR, Data, Json, Of, account_id_of, open_ap
 from tallyboard.errors import Invalid
 from tallyboard.intake.event import is_key
 from tallyboard.intake.replacing import From, Replacing, Report, Tally, Window
-from tallyboard.pulls import openai
+from tallyboard.pulls import anthropic, cursor, openai
 from tallyboard.pulls.asking import Asker, Place
 from tallyboard.pulls.windows import DAY_US, HOUR_US, Names, Stretch
 
@@ -77,6 +77,44 @@ def pull_openai(
     pull = Pull(first, last, key_file, base_url, user_map, name, beside_live, account, data, as_json)
     place = openai.place(_key(openai.VARIABLE, key_file), base_url)
     _replace(pull, openai.SOURCE, place, openai.reports)
+
+
+@group.command("anthropic")
+def pull_anthropic(
+    first: First = None,
+    last: Last = None,
+    key_file: KeyFile = None,
+    base_url: BaseUrl = None,
+    user_map: UserMap = None,
+    name: Name = None,
+    beside_live: BesideLive = False,
+    account: Of = None,
+    data: Data = None,
+    as_json: Json = False,
+) -> None:
+    """Anthropic: tokens and requests by hour, user, model and product. The key is in ANTHROPIC_ADMIN_KEY."""
+    pull = Pull(first, last, key_file, base_url, user_map, name, beside_live, account, data, as_json)
+    place = anthropic.place(_key(anthropic.VARIABLE, key_file), base_url)
+    _replace(pull, anthropic.SOURCE, place, anthropic.reports)
+
+
+@group.command("cursor")
+def pull_cursor(
+    first: First = None,
+    last: Last = None,
+    key_file: KeyFile = None,
+    base_url: BaseUrl = None,
+    user_map: UserMap = None,
+    name: Name = None,
+    beside_live: BesideLive = False,
+    account: Of = None,
+    data: Data = None,
+    as_json: Json = False,
+) -> None:
+    """Cursor: tokens and requests by hour, user, model and kind. The team's key is in CURSOR_API_KEY."""
+    pull = Pull(first, last, key_file, base_url, user_map, name, beside_live, account, data, as_json)
+    place = cursor.place(_key(cursor.VARIABLE, key_file), base_url)
+    _replace(pull, cursor.SOURCE, place, cursor.reports)
 
 
 def _replace(pull: Pull, source: str, place: Place, reports: Reports) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 
 from msgspec import Struct
 
-from tallyboard.intake.replacing import Line, Window
+from tallyboard.intake.replacing import WINDOW_LINES_MAX, Line, Window
 from tallyboard.intake.tokens import Tokens, fields
 from tallyboard.pulls.asking import Asker, Parameters, Place, decoder
 from tallyboard.pulls.windows import HOUR_US, Names, Stretch, said
@@ -19,6 +19,7 @@ OPERATIONS = ("completions", "embeddings", "moderations", "images", "audio_speec
 """Each a report of its own. What OpenAI reports of stores and sessions has neither a user nor a model."""
 HOURS_A_PAGE = 24
 USERS_A_PAGE = 100
+USERS_MAX = 200_000
 
 
 class _Result(Struct, gc=False):
@@ -90,6 +91,8 @@ def _windows(asker: Asker, operation: str, stretch: Stretch, names: Names, email
             yield Window(due_us, due_us + HOUR_US, lines)
             due_us, lines = due_us + HOUR_US, []
         lines += [_line(result, operation, names, emails) for result in hour.results]
+        if len(lines) > WINDOW_LINES_MAX:
+            raise asker.wrong(f"more than {WINDOW_LINES_MAX:,} lines an hour")
     while due_us < stretch.end_us:
         yield Window(due_us, due_us + HOUR_US, lines)
         due_us, lines = due_us + HOUR_US, []
@@ -143,6 +146,8 @@ def _emails(asker: Asker) -> dict[str, str]:
             email = user.email or (user.user.email if user.user else None)
             if email:
                 found[user.id] = email
+        if len(found) > USERS_MAX:
+            raise asker.wrong(f"more than {USERS_MAX:,} users")
         if not page.has_more or not page.last_id or page.last_id == after:
             return found
         after = page.last_id
