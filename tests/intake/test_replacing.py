@@ -26,7 +26,7 @@ from tallyboard.intake.replacing import From, Line, Replacing, Report, Tally, Wi
 from tallyboard.ledger import buckets, rollups
 from tallyboard.ledger.contract import Batch
 from tallyboard.ledger.writer import Writer
-from tallyboard.people import erasure
+from tallyboard.people import erasure, source_of_record
 from tallyboard.rates import card
 from tallyboard.rates.charge import Charger
 
@@ -204,6 +204,17 @@ def test_what_was_told_live_meanwhile_is_taken_back_unless_it_may_stand_beside(l
     assert corrections(ledger) == [("alice", "told live meanwhile")]
     assert told(ledger, said, beside=True)["changed"] == 1
     assert sorted(user for user, _, _ in kept(ledger)) == ["alice", "bob"]
+
+
+def test_of_whom_another_source_is_of_record_nothing_changes_any_more(ledger: Writer) -> None:
+    told(ledger, window(1, line("alice", output_tokens=10)))
+    ledger.change(lambda session: source_of_record.choose(session, NORTHWIND, "litellm", "test", NOW_US)).result()
+    later = window(1, line("alice", output_tokens=99), line("bob", output_tokens=5))
+    assert told(ledger, later, read_us=NOW_US + 1) == {"windows": 1, "lines": 2, "set_aside": 2}
+    assert told(ledger, window(1), read_us=NOW_US + 2) == {"windows": 1}
+    ledger.change(lambda session: source_of_record.choose_for(session, NORTHWIND, "alice", "report", "test", NOW_US)).result()
+    assert told(ledger, later, read_us=NOW_US + 3) == {"windows": 1, "lines": 2, "changed": 1, "set_aside": 1}
+    assert events(ledger) == [{"output_tokens": 10}, {"output_tokens": 89}]
 
 
 def test_reports_of_other_sources_and_accounts_stand_beside_each_other(ledger: Writer) -> None:

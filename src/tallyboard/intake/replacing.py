@@ -19,10 +19,10 @@ from tallyboard.errors import Invalid, TallyboardError
 from tallyboard.intake.accept import Sender, accept
 from tallyboard.intake.cloudevents import CloudEvent, exact
 from tallyboard.intake.event import UNATTRIBUTED, Reason, Refusal, is_key
-from tallyboard.ledger import buckets
+from tallyboard.ledger import buckets, told
 from tallyboard.ledger.buckets import DAY_US, KEPT_DAYS, Bucket
 from tallyboard.ledger.contract import Batch, Entry, Ledger, Outcome, Session
-from tallyboard.ledger.locking import lock
+from tallyboard.ledger.locking import LockedAccount, lock
 from tallyboard.rates.charge import Charger
 
 EVENT_TYPE = "ai.usage.recorded"
@@ -215,12 +215,17 @@ def _replace(session: Session, part: Sequence[_Piece], report: Report, origin: F
     changes, made.more = _changes(session, part, report, origin.account_id)
     places = [(each.before.user, days.day_number(each.before.at_us // days.SLOT_US, zone)) for each in changes]
     live = set() if report.beside_live else buckets.told_live(session, origin.account_id, account, places)
+    elsewhere = _of_another_source(session, account, report, origin.account_id, {user for user, _ in places})
     entries: list[Entry] = []
     kept: list[Bucket] = []
     for change, place in zip(changes, places, strict=True):
         made.tally.lines += change.line is not None
         if change.before.read_us > report.read_us:
             made.tally.overtaken += 1
+            continue
+        if change.before.user in elsewhere:  # What is in the ledger already stays as it is.
+            made.tally.set_aside += change.line is not None
+            kept += [replace(change.before, read_us=report.read_us)] if change.before.events else []
             continue
         aside = change.line is not None and place in live
         events, counted = _events(change, report.source, aside=aside)
@@ -238,10 +243,16 @@ def _replace(session: Session, part: Sequence[_Piece], report: Report, origin: F
     return made
 
 
+def _of_another_source(session: Session, account: LockedAccount, report: Report, account_id: int, users: set[str]) -> set[str]:
+    """Those users of whom only another source counts (ledger/told.py)."""
+    own = told.of_users(session, account_id, sorted(users)) if account.own_record_sources and users else {}
+    return {user for user in users if own.get(user, account.record_source) not in {None, told.EVERY_SOURCE, report.source}}
+
+
 def _changes(session: Session, part: Sequence[_Piece], report: Report, account_id: int) -> tuple[list[_Change], bool]:
     """The records of a part, new ones too, and whether there are more that the report says nothing of."""
     changes: list[_Change] = []
-    told: set[tuple[bytes, str, bytes]] = set()
+    said: set[tuple[bytes, str, bytes]] = set()
     rest = LEFT_AT_ONCE
     for piece in part:
         known = buckets.known(session, account_id, piece.window_key, {_user(line) for line in piece.lines}) if piece.lines else {}
@@ -249,10 +260,10 @@ def _changes(session: Session, part: Sequence[_Piece], report: Report, account_i
             user, name = _user(line), _digest(*line.apart)
             before = known.get((user, name)) or Bucket(piece.window_key, user, name, token_bytes(16), piece.at_us, 0, "{}", 0)
             changes.append(_Change(before, line))
-            told.add((piece.window_key, user, name))
+            said.add((piece.window_key, user, name))
         if piece.closes and rest:
             left = buckets.left(session, account_id, piece.window_key, report.read_us, rest + len(piece.lines))
-            gone = [each for each in left if (each.window_key, each.user, each.line) not in told][:rest]
+            gone = [each for each in left if (each.window_key, each.user, each.line) not in said][:rest]
             changes += [_Change(each, None) for each in gone]
             rest -= len(gone)
     return changes, rest == 0
