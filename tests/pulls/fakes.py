@@ -147,6 +147,24 @@ class Cursor(Provider):
         return {"totalUsageEventsCount": len(newest), "pagination": pages, "usageEvents": newest[first : first + 4]}
 
 
+class LiteLLM(Provider):
+    """A LiteLLM proxy's spend logs, by the hour in which calls began."""
+
+    def __init__(self, rows: list[dict[str, Any]]) -> None:
+        super().__init__()
+        self.rows = rows
+
+    def answer(self, path: str, parameters: Parameters, body: Any) -> Any:  # noqa: ARG002
+        if path != "/spend/logs/v2":
+            raise Trouble(404)
+        asked = dict(parameters)
+        starts, ends = (asked[name].replace(" ", "T") for name in ("start_date", "end_date"))
+        of_time = sorted((row for row in self.rows if starts <= row["startTime"] <= ends), key=lambda row: str(row["startTime"]))
+        page, size = int(asked["page"]), int(asked["page_size"])
+        found = of_time[(page - 1) * size : page * size]
+        return {"data": found, "total": len(of_time), "page": page, "page_size": size, "total_pages": -(-len(of_time) // size)}
+
+
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     provider: Provider

@@ -17,9 +17,11 @@ from tallyboard import clock, days
 from tallyboard.app import App
 from tallyboard.cli.options import ACTOR, Data, Json, Of, account_id_of, open_app, print_json, talk
 from tallyboard.errors import Invalid
-from tallyboard.intake.event import is_key
+from tallyboard.intake.accept import Sender, accept
+from tallyboard.intake.event import Refusal, is_key
 from tallyboard.intake.replacing import From, Replacing, Report, Tally, Window
-from tallyboard.pulls import anthropic, cursor, openai
+from tallyboard.ledger.contract import Batch, Outcome
+from tallyboard.pulls import anthropic, cursor, litellm, openai
 from tallyboard.pulls.asking import Asker, Place
 from tallyboard.pulls.windows import DAY_US, HOUR_US, Names, Stretch
 
@@ -117,6 +119,58 @@ def pull_cursor(
     _replace(pull, cursor.SOURCE, place, cursor.reports)
 
 
+@group.command("litellm")
+def pull_litellm(
+    first: First = None,
+    last: Last = None,
+    key_file: KeyFile = None,
+    base_url: BaseUrl = None,
+    user_map: UserMap = None,
+    account: Of = None,
+    data: Data = None,
+    as_json: Json = False,
+) -> None:
+    """LiteLLM: every call in a proxy's spend logs. Its master key is in LITELLM_MASTER_KEY, its address in LITELLM_BASE_URL."""
+    base_url = base_url or os.environ.get(litellm.URL_VARIABLE, "").strip()
+    if not base_url:
+        raise Invalid(f"set {litellm.URL_VARIABLE}, or say --base-url, such as https://litellm.example.com")
+    now_us = clock.now_us()
+    stretch, names = _stretch(first, last, now_us), _names(user_map)
+    calls = Calls()
+    with open_app(data) as app, Asker(litellm.place(_key(litellm.VARIABLE, key_file), base_url)) as asker:
+        with app.ledger.reading() as session:
+            account_id = account_id_of(session, account)
+        charger = app.charger(account_id)
+        with talk.status("Reading spend logs…"):
+            for page in litellm.calls(asker, stretch, names):
+                accepted = accept(page, Sender(), charger, now_us)
+                calls.add(app.ledger.append(Batch(account_id, accepted.entries, now_us, ACTOR)).result())
+                for refusal in accepted.refused:
+                    _refuse(app, account_id, refusal)
+                calls.refused += len(accepted.refused)
+    if as_json:
+        print_json(calls)
+    else:
+        print("  ".join(f"{getattr(calls, field):,} {field}" for field in calls.__struct_fields__))
+
+
+class Calls(Struct):
+    """What became of the calls of spend logs. Set aside are those that another source told (ledger/told.py)."""
+
+    accepted: int = 0
+    duplicate: int = 0
+    conflict: int = 0
+    set_aside: int = 0
+    refused: int = 0
+    unrated: int = 0
+    unattributed: int = 0
+
+    def add(self, outcome: Outcome) -> None:
+        """Count a page."""
+        for name in outcome.__struct_fields__:
+            setattr(self, name, getattr(self, name) + getattr(outcome, name))
+
+
 def _replace(pull: Pull, source: str, place: Place, reports: Reports) -> None:
     """Fetch reports and have them replace what was counted of them before."""
     now_us = clock.now_us()
@@ -155,8 +209,12 @@ def tell(tally: Tally, *, as_json: bool) -> None:
 def tell_refused(app: App, account_id: int, replacing: Replacing) -> None:
     """Say and note why lines were refused: the first ones, the others are only counted."""
     for refusal in replacing.examples:
-        talk.print(f"a line is refused: {refusal.reason}: {refusal.detail}", markup=False)
-        app.refused(account_id, ACTOR, refusal.reason, 1, refusal.detail)
+        _refuse(app, account_id, refusal)
+
+
+def _refuse(app: App, account_id: int, refusal: Refusal) -> None:
+    talk.print(f"a line is refused: {refusal.reason}: {refusal.detail}", markup=False)
+    app.refused(account_id, ACTOR, refusal.reason, 1, refusal.detail)
 
 
 def _source(source: str, name: str | None) -> str:

@@ -11,7 +11,7 @@ from hashlib import blake2b
 from math import isfinite
 from typing import Any
 
-from msgspec import DecodeError, Raw, Struct, ValidationError
+from msgspec import DecodeError, Raw, Struct, ValidationError, convert
 from msgspec.json import Decoder
 
 from tallyboard.intake.cloudevents import EVENTS_MAX, BadBody, CloudEvent
@@ -106,6 +106,17 @@ def decode(headers: Mapping[str, str], body: bytes) -> list["CloudEvent | Refuse
     if len(found) > EVENTS_MAX:
         raise BadBody(413, f"a request may hold {EVENTS_MAX:,} records; this one holds {len(found):,}")
     return [_tried(each) for each in found]
+
+
+def called(record: Mapping[str, object]) -> CloudEvent | Refused | None:
+    """The same of one record that was read elsewhere, given as an object."""
+    try:
+        payload = convert(record, _Payload)
+        return _event(payload) if _is_usage(payload) else None
+    except Refused as refused:
+        return refused
+    except ValidationError as error:
+        return Refused(Reason.NOT_AN_EVENT, f"not a call of LiteLLM: {error}")
 
 
 def identity(call_id: object, started_s: float | None) -> str:
