@@ -47,11 +47,15 @@ class Line(Struct, frozen=True, gc=False):
 
 
 class Window(Struct, frozen=True):
-    """All that a report says of a stretch of time `[start, end)`: what it does not say is nothing."""
+    """All that a report says of a stretch of time `[start, end)`: what it does not say is nothing.
+
+    Windows of one `name` are the same, whatever their time, and count where the first one did; without a name the time tells them apart.
+    """
 
     start_us: int
     end_us: int
     lines: Sequence[Line] = ()
+    name: str = ""
 
     @property
     def at_us(self) -> int:
@@ -147,7 +151,8 @@ class Replacing:
             if window.start_us < now_us - (KEPT_DAYS - 1) * DAY_US:
                 raise Invalid(f"a report may go back {KEPT_DAYS - 1} days; {days.instant_text(window.start_us)} is earlier")
             self.tally.windows += 1
-            key = _digest(self._report.source, self._report.scope, str(window.start_us), str(window.end_us))
+            names = (window.name,) if window.name else (str(window.start_us), str(window.end_us))
+            key = _digest(self._report.source, self._report.scope, *names)
             lines = self._merged(window.lines)
             if len(lines) > WINDOW_LINES_MAX:
                 raise Invalid(f"a window may have {WINDOW_LINES_MAX:,} lines; {days.instant_text(window.start_us)} has {len(lines):,}")
@@ -205,6 +210,12 @@ class _Change(Struct, frozen=True):
 
 _document = Encoder(order="deterministic", decimal_format="number").encode
 _fields = Decoder(dict[str, Any], float_hook=exact)
+
+
+def said(texts: Mapping[str, str | None], *sums: Mapping[str, object]) -> dict[str, str | Quantity]:
+    """The fields of a line: texts that say something, numbers that are not zero."""
+    numbers = {name: value for part in sums for name, value in part.items() if isinstance(value, int | Decimal) and value}
+    return {**{name: text for name, text in texts.items() if text}, **numbers}
 
 
 def _replace(session: Session, part: Sequence[_Piece], report: Report, origin: From, now_us: int) -> _Made:

@@ -10,10 +10,10 @@ from decimal import Decimal
 
 from msgspec import Struct
 
-from tallyboard.intake.replacing import Line, Window
+from tallyboard.intake.replacing import Line, Window, said
 from tallyboard.intake.tokens import Tokens, fields
 from tallyboard.pulls.asking import Asker, Place, decoder
-from tallyboard.pulls.windows import HOUR_US, Names, Stretch, by_hour, said
+from tallyboard.pulls.windows import HOUR_US, Names, Stretch, by_hour
 
 BASE_URL = "https://api.cursor.com"
 VARIABLE = "CURSOR_API_KEY"

@@ -7,10 +7,10 @@ from collections.abc import Iterator, Mapping
 
 from msgspec import Struct
 
-from tallyboard.intake.replacing import WINDOW_LINES_MAX, Line, Window
+from tallyboard.intake.replacing import WINDOW_LINES_MAX, Line, Window, said
 from tallyboard.intake.tokens import Tokens, fields
 from tallyboard.pulls.asking import Asker, Parameters, Place, decoder
-from tallyboard.pulls.windows import HOUR_US, Names, Stretch, said
+from tallyboard.pulls.windows import HOUR_US, Names, Stretch
 
 BASE_URL = "https://api.openai.com"
 VARIABLE = "OPENAI_ADMIN_KEY"

@@ -2,11 +2,10 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from decimal import Decimal
 
 from msgspec import Struct
 
-from tallyboard.intake.replacing import Line, Quantity, Window
+from tallyboard.intake.replacing import Line, Window
 
 HOUR_US = 3_600_000_000
 DAY_US = 24 * HOUR_US
@@ -41,12 +40,6 @@ class Names(Struct, frozen=True):
         """The key of somebody by what the provider calls them, the best name first; None where it names nobody."""
         named = [name.strip() for name in told if name and name.strip()]
         return next((self.map[name] for name in named if name in self.map), named[0] if named else None)
-
-
-def said(texts: Mapping[str, str | None], *sums: Mapping[str, object]) -> dict[str, str | Quantity]:
-    """The fields of a line: texts that say something, numbers that are not zero."""
-    numbers = {name: value for part in sums for name, value in part.items() if isinstance(value, int | Decimal) and value}
-    return {**{name: text for name, text in texts.items() if text}, **numbers}
 
 
 def by_hour(stretch: Stretch, lines: Iterable[tuple[int, Line]]) -> Iterator[Window]:

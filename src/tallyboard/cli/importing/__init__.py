@@ -20,9 +20,11 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColum
 
 from tallyboard import clock
 from tallyboard.app import App
+from tallyboard.cli import ccusage
 from tallyboard.cli.importing.choosing import Format, Mappings, sources
 from tallyboard.cli.importing.opening import BROKEN, Advance, Placed, Source
 from tallyboard.cli.options import ACTOR, Data, Json, Of, account_id_of, open_app, talk
+from tallyboard.cli.pulling import BesideLive
 from tallyboard.errors import CellFull, Invalid
 from tallyboard.intake.accept import Sender, accept
 from tallyboard.intake.event import Refusal
@@ -42,10 +44,16 @@ MapOption = Annotated[
     Path | None, typer.Option("--map", help="A TOML file that says which column of a table is what (docs/import.md).", show_default=False)
 ]
 ZoneOption = Annotated[
-    str | None, typer.Option("--timezone", help="Whose clock times without an offset are, such as Europe/Berlin.", show_default=False)
+    str | None,
+    typer.Option(
+        "--timezone", help="Whose clock times without an offset or ccusage's dates are, such as Europe/Berlin.", show_default=False
+    ),
 ]
 UserOption = Annotated[
-    str | None, typer.Option("--user", help="Whose transcripts of Claude Code these are (--format claude-code).", show_default=False)
+    str | None, typer.Option("--user", help="Whose transcripts of Claude Code, or report of ccusage, these are.", show_default=False)
+]
+MachineOption = Annotated[
+    str | None, typer.Option("--machine", help="Tells the machines of a user of ccusage apart, such as laptop.", show_default=False)
 ]
 StrictOption = Annotated[bool, typer.Option("--strict", help="Stop at the first line or row that is refused.")]
 
@@ -81,15 +89,22 @@ def import_files(
     map_: MapOption = None,
     timezone: ZoneOption = None,
     user: UserOption = None,
+    machine: MachineOption = None,
+    beside_live: BesideLive = False,
     strict: StrictOption = False,
     account: Of = None,
     data: Data = None,
     as_json: Json = False,
 ) -> None:
-    """Take usage in from files: CloudEvents as NDJSON, tables as CSV or Parquet, transcripts of Claude Code.
+    """Take usage in from files: CloudEvents as NDJSON, tables as CSV or Parquet, transcripts of Claude Code, ccusage.
 
     What is in the ledger already changes nothing. docs/import.md tells about mappings and limits.
     """
+    if format_ is Format.CCUSAGE:
+        ccusage.import_reports(files, ccusage.Whose(user, machine, timezone, beside_live), account, data, as_json=as_json)
+        return
+    if machine is not None or beside_live:
+        raise typer.BadParameter("--machine and --beside-live are for --format ccusage")
     tally = Tally()
     with ExitStack() as stack:
         found = sources(files, format_, Mappings(map_, timezone, may_ask=sys.stdin.isatty()), user, stack)

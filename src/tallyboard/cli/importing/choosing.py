@@ -33,6 +33,7 @@ class Format(StrEnum):
     CSV = "csv"
     PARQUET = "parquet"
     CLAUDE_CODE = "claude-code"
+    CCUSAGE = "ccusage"
 
 
 def sources(names: list[str], chosen: Format | None, mappings: "Mappings", user: str | None, stack: ExitStack) -> list[Source]:
@@ -40,7 +41,7 @@ def sources(names: list[str], chosen: Format | None, mappings: "Mappings", user:
     if chosen is Format.CLAUDE_CODE:
         return [Transcripts(names, _person(user, mappings))]
     if user is not None:
-        raise Invalid('--user is for --format claude-code; in a mapping, user = "KEY" says it for all rows')
+        raise Invalid('--user is for --format claude-code and ccusage; in a mapping, user = "KEY" says it for all rows')
     check_readable(names)
     formats = [chosen or format_of(name) for name in names]
     if mappings.given and not any(each in _TABLES for each in formats):
