@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests import engines
 from tests.ledger.books import CONTOSO, NORTHWIND, NOW_US, open_ledger, result
+from tests.ledger.test_interruptions import Interrupting
 
 from tallyboard import days
 from tallyboard.errors import Invalid
@@ -23,7 +24,7 @@ from tallyboard.intake import replacing
 from tallyboard.intake.accept import Sender, accept
 from tallyboard.intake.cloudevents import CloudEvent
 from tallyboard.intake.replacing import From, Line, Replacing, Report, Tally, Window
-from tallyboard.ledger import buckets, rollups
+from tallyboard.ledger import buckets, rollups, writer
 from tallyboard.ledger.contract import Batch
 from tallyboard.ledger.writer import Writer
 from tallyboard.people import erasure, source_of_record
@@ -210,10 +211,10 @@ def test_of_whom_another_source_is_of_record_nothing_changes_any_more(ledger: Wr
     told(ledger, window(1, line("alice", output_tokens=10)))
     ledger.change(lambda session: source_of_record.choose(session, NORTHWIND, "litellm", "test", NOW_US)).result()
     later = window(1, line("alice", output_tokens=99), line("bob", output_tokens=5))
-    assert told(ledger, later, read_us=NOW_US + 1) == {"windows": 1, "lines": 2, "set_aside": 2}
+    assert told(ledger, later, read_us=NOW_US + 1) == {"windows": 1, "lines": 2, "of_another_source": 2}
     assert told(ledger, window(1), read_us=NOW_US + 2) == {"windows": 1}
     ledger.change(lambda session: source_of_record.choose_for(session, NORTHWIND, "alice", "report", "test", NOW_US)).result()
-    assert told(ledger, later, read_us=NOW_US + 3) == {"windows": 1, "lines": 2, "changed": 1, "set_aside": 1}
+    assert told(ledger, later, read_us=NOW_US + 3) == {"windows": 1, "lines": 2, "changed": 1, "of_another_source": 1}
     assert events(ledger) == [{"output_tokens": 10}, {"output_tokens": 89}]
 
 
@@ -264,6 +265,21 @@ def test_two_who_report_at_once_end_at_the_later_report(folder: Path) -> None:
     finally:
         for each in both:
             each.close()
+
+
+@pytest.mark.parametrize(("before", "after"), [(2, 0), (0, 2), (1, 1)])
+def test_a_report_whose_transaction_is_interrupted_counts_once(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, before: int, after: int
+) -> None:
+    """Before it is kept, or after that: then nobody knows, and the second try finds its records."""
+    monkeypatch.setattr(writer, "TRIES_AGAIN_SECONDS", (0.01, 0.01, 0.01))
+    open_ledger(folder).close()
+    ledger = Writer(Interrupting(engines.open_on(folder), before, after))
+    told(ledger, window(1, line("alice", output_tokens=10), line("bob", output_tokens=5)))
+    assert ledger.figures()["transactions_tried_again_total"] == before + after
+    middle_us = FIRST_US + HOUR_US + HOUR_US // 2
+    assert kept(ledger) == {("alice", middle_us, MODEL): {"output_tokens": 10}, ("bob", middle_us, MODEL): {"output_tokens": 5}}
+    ledger.close()
 
 
 def test_whoever_is_erased_stays_so_and_is_not_counted_twice(ledger: Writer, folder: Path) -> None:

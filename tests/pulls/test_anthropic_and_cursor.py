@@ -173,9 +173,8 @@ def test_cursors_events_are_added_up_by_hour_user_model_and_kind(folder: Path) -
 def test_no_more_requests_are_sent_in_a_minute_than_a_provider_allows(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(asking, "MINUTE", 0.5)
     provider = Cursor([])
-    sent: list[float] = []
     with running(provider), Asker(replace(cursor.place(KEY, provider.url), requests_a_minute=2)) as asker:
+        began = time.monotonic()
         for _ in range(5):
             assert [list(windows) for _, windows in cursor.reports(asker, Stretch(0, 3_600_000_000), Names())] != []
-            sent.append(time.monotonic())
-    assert all(later - earlier >= 0.5 for earlier, later in zip(sent, sent[2:], strict=False))
+    assert time.monotonic() - began >= 1.0, "five requests, of which two may be sent in half a second"

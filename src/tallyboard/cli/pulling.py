@@ -32,7 +32,7 @@ KEY_BYTES_MAX = 4_096
 MAP_BYTES_MAX = 16 * 1_048_576
 
 First = Annotated[
-    str | None, typer.Option("--from", help="The first day (UTC), such as 2026-11-01. [default: 3 days ago]", show_default=False)
+    str | None, typer.Option("--from", help="The first day (UTC), such as 2026-11-01. [default: 3 days before the end]", show_default=False)
 ]
 Last = Annotated[str | None, typer.Option("--to", help="The last day (UTC). [default: up to the last full hour]", show_default=False)]
 KeyFile = Annotated[Path | None, typer.Option("--key-file", help="Read the key from this file instead of the environment.")]
@@ -202,6 +202,8 @@ def tell(tally: Tally, *, as_json: bool) -> None:
     print("  ".join([*shown, *(f"{count:,} {each}" for each in others if (count := getattr(tally, each)))]))
     if tally.set_aside:
         print(f"set aside: {tally.set_aside:,} lines, already told live")
+    if tally.of_another_source:
+        print(f"set aside: {tally.of_another_source:,} lines, of whom another source is of record")
     if tally.not_yet:
         print(f"not yet: {tally.not_yet:,} lines of windows that are not half over")
 
@@ -228,9 +230,9 @@ def _source(source: str, name: str | None) -> str:
 def _stretch(first: str | None, last: str | None, now_us: int) -> Stretch:
     """The whole hours that are asked for and have ended."""
     end_us = now_us - now_us % HOUR_US
-    start_us = end_us - DAYS_BACK * DAY_US if first is None else _day_us(first, "--from")
     if last is not None:
         end_us = min(end_us, _day_us(last, "--to") + DAY_US)
+    start_us = end_us - DAYS_BACK * DAY_US if first is None else _day_us(first, "--from")
     if start_us >= end_us:
         raise Invalid("nothing is to be pulled: --from is after --to, or no hour of it has ended yet")
     if start_us < now_us - DAYS_MAX * DAY_US:

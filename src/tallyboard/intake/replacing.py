@@ -84,7 +84,10 @@ class From(Struct, frozen=True):
 
 
 class Tally(Struct):
-    """What became of the lines of a report so far. `gone` lines are those that it says nothing of any more."""
+    """What became of the lines of a report so far. `gone` lines are those that it says nothing of any more.
+
+    `set_aside` are those of days that were told live, `of_another_source` those of users of whom another source is the one of record.
+    """
 
     windows: int = 0
     lines: int = 0
@@ -93,6 +96,7 @@ class Tally(Struct):
     unchanged: int = 0
     gone: int = 0
     set_aside: int = 0
+    of_another_source: int = 0
     not_yet: int = 0
     overtaken: int = 0
     refused: int = 0
@@ -179,26 +183,23 @@ class Replacing:
     def _keep(self, part: Sequence[_Piece], now_us: int) -> bool:
         """Have a part kept; whether windows of it are not done with."""
         lines = sum(len(each.lines) for each in part)
-        self._make_room(lines, now_us)
+        looks_for_room = self._room < lines
         made = _Made(tally=Tally())
 
         def make(session: Session) -> tuple[Entry, ...]:
             nonlocal made
+            if looks_for_room:
+                buckets.make_room(session, self._origin.account_id, now_us)
             made = _replace(session, part, self._report, self._origin, now_us)
             return made.entries
 
         most = 2 * (lines + LEFT_AT_ONCE)
         outcome: Outcome = self._ledger.append(Batch(self._origin.account_id, (), now_us, self._origin.actor, make, most)).result()
         made.tally.unrated, made.tally.unattributed = outcome.unrated, outcome.unattributed
+        self._room = (buckets.ROOM_FOR if looks_for_room else self._room) - lines
         self.tally.add(made.tally)
         self._tell(made.refusals)
         return made.more
-
-    def _make_room(self, lines: int, now_us: int) -> None:
-        if self._room < lines:
-            self._ledger.change(lambda session: buckets.make_room(session, self._origin.account_id, now_us)).result()
-            self._room = buckets.ROOM_FOR
-        self._room -= lines
 
 
 class _Change(Struct, frozen=True):
@@ -235,7 +236,7 @@ def _replace(session: Session, part: Sequence[_Piece], report: Report, origin: F
             made.tally.overtaken += 1
             continue
         if change.before.user in elsewhere:  # What is in the ledger already stays as it is.
-            made.tally.set_aside += change.line is not None
+            made.tally.of_another_source += change.line is not None
             kept += [replace(change.before, read_us=report.read_us)] if change.before.events else []
             continue
         aside = change.line is not None and place in live
