@@ -201,6 +201,7 @@ def test_what_was_told_live_meanwhile_is_taken_back_unless_it_may_stand_beside(l
     told(ledger, said)
     tell_live(ledger, "alice", FIRST_US + 9 * HOUR_US, "live")
     assert told(ledger, said) == {"windows": 1, "lines": 2, "unchanged": 1, "set_aside": 1}
+    assert told(ledger, said) == {"windows": 1, "lines": 2, "unchanged": 1, "set_aside": 1}
     assert [user for user, _, _ in kept(ledger)] == ["bob"]
     assert corrections(ledger) == [("alice", "told live meanwhile")]
     assert told(ledger, said, beside=True)["changed"] == 1

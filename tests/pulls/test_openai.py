@@ -153,6 +153,7 @@ AFTER_A_PAGE: list[tuple[list[Trouble], str]] = [
         "completions of other hours than those asked for",
     ),
     ([Trouble(200, b'{"data": [], "has_more": true}')], "has more pages, but does not say which"),
+    ([Trouble(200, b'{"data": [], "has_more": true, "next_page": "%b"}' % (b"x" * 70_000))], "a next page that cannot be asked for"),
 ]
 
 

@@ -237,20 +237,20 @@ def _replace(session: Session, part: Sequence[_Piece], report: Report, origin: F
             continue
         if change.before.user in elsewhere:  # What is in the ledger already stays as it is.
             made.tally.of_another_source += change.line is not None
-            kept += [replace(change.before, read_us=report.read_us)] if change.before.events else []
+            kept.append(replace(change.before, read_us=report.read_us))
             continue
         aside = change.line is not None and place in live
         events, counted = _events(change, report.source, aside=aside)
         accepted = accept(events, Sender(may_adjust=True), origin.charger, now_us)
         made.refusals += accepted.refused[:EXAMPLES_MAX]
-        if not accepted.refused:
+        if accepted.refused:  # It stays as it was: all of its events, or none.
+            kept.append(replace(change.before, read_us=report.read_us))
+        else:
             entries += accepted.entries
             after = change.before.events + len(events)
             kept.append(replace(change.before, events=after, counted=counted, read_us=report.read_us))
-        elif change.before.events:  # It stays as it was: all of its events, or none.
-            kept.append(replace(change.before, read_us=report.read_us))
         _count(made.tally, change, events=len(events), aside=aside, refused=bool(accepted.refused))
-    buckets.keep(session, origin.account_id, kept)
+    buckets.keep(session, origin.account_id, [each for each in kept if each.events])
     made.entries = tuple(entries)
     return made
 

@@ -95,6 +95,8 @@ class Asker:
             self._take_turn()
             try:
                 status, body, asked_s = self._once(method, path, **sent)
+            except httpx.InvalidURL:
+                raise self.wrong("a next page that cannot be asked for") from None
             except httpx.HTTPError as error:
                 trouble, asked_s = f"cannot be reached: {type(error).__name__}", None
             else:
