@@ -33,6 +33,8 @@ ABOUT_ONE: list[tuple[str, ...]] = [
     ("user", "set", "x"),
     ("user", "override", "x", "--limit", "1"),
     ("user", "erase", "x"),
+    ("user", "merge", "x", "y"),
+    ("user", "unmerge", "x"),
     ("user", "find"),
 ]
 

@@ -18,7 +18,8 @@ ROOT = Path(__file__).parents[2]
 SOURCES = sorted((ROOT / "src" / "tallyboard").rglob("*.py"))
 BANNED = {"utils", "util", "helpers", "common", "misc", "base", "manager", "service", "impl"}
 ACCOUNT_TABLES = set(
-    "app_user event seen_filter slot_usage day_usage day_total rate_card audit policy policy_override hold scim_user counter bucket".split()
+    "app_user user_alias event seen_filter slot_usage day_usage day_total rate_card audit policy policy_override hold "
+    "scim_user counter bucket".split()
 )
 
 

@@ -54,6 +54,10 @@ class Books:
     def zone(self) -> ZoneInfo:
         return ZoneInfo(self.timezone)
 
+    def whom(self, user: str) -> str:
+        """The user whom a key means."""
+        return user
+
     def day_of(self, us: int) -> date:
         """The date on the account's clock: zones that show a date again after midnight are not used here."""
         return (_EPOCH + timedelta(microseconds=us)).astimezone(self.zone).date()
@@ -66,14 +70,14 @@ class Books:
         return self.midnight_us(self.day_of(self.now_us) + timedelta(days=1))
 
     def used_on(self, user: str, day: date) -> int:
-        return sum(event.units for event in self.events if event.user == user and self.day_of(event.at_us) == day)
+        return sum(event.units for event in self.events if self.whom(event.user) == self.whom(user) and self.day_of(event.at_us) == day)
 
     def outstanding(self) -> dict[str, Hold]:
         return {hold_id: hold for hold_id, hold in self.holds.items() if hold.state(self.now_us) == "held"}
 
     def standing(self, user: str) -> Standing:
-        today = self.day_of(self.now_us)
-        held = [hold for hold in self.outstanding().values() if hold.user == user and self.day_of(hold.granted_us) == today]
+        user, today = self.whom(user), self.day_of(self.now_us)
+        held = [hold for hold in self.outstanding().values() if self.whom(hold.user) == user and self.day_of(hold.granted_us) == today]
         own, own_expires = self.overrides.get(user, (None, 0))
         has_own = user in self.overrides and (own_expires is None or self.now_us < own_expires)
         changes = [self.resets_us, *(hold.expires_us for hold in held)]

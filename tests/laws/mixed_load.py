@@ -8,6 +8,7 @@ import sys
 import time
 from collections import defaultdict
 from concurrent.futures import Future
+from contextlib import suppress
 from pathlib import Path
 from random import Random
 
@@ -15,12 +16,13 @@ from tests import engines
 
 from tallyboard import clock, days
 from tallyboard.days import DayRange
+from tallyboard.errors import Invalid, NotFound, Taken
 from tallyboard.intake.accept import Sender, accept
 from tallyboard.intake.cloudevents import CloudEvent
 from tallyboard.ledger import rollups
 from tallyboard.ledger.contract import Batch, Outcome
 from tallyboard.ledger.writer import Writer
-from tallyboard.people import accounts, directory
+from tallyboard.people import accounts, aliases, directory
 from tallyboard.rates import card
 from tallyboard.rates.charge import Charger
 from tallyboard.usage.question import Question, answer
@@ -73,7 +75,9 @@ class Load:
         """Do one thing after another, each drawn by lot."""
         ends = time.monotonic() + seconds
         while time.monotonic() < ends:
-            deed = self._chance.choices((self._send, self._ask, self._move, self._rebuild, self._name), (60, 20, 2, 15, 3))[0]
+            deed = self._chance.choices((self._send, self._ask, self._move, self._rebuild, self._name, self._merge), (60, 20, 2, 15, 3, 4))[
+                0
+            ]
             deed(self._chance.choice(ACCOUNTS))
             self.done[deed.__name__.strip("_")] += 1
         self._settle(0)
@@ -110,6 +114,15 @@ class Load:
     def _name(self, account_id: int) -> None:
         user = directory.User(f"user {self._chance.randrange(97)}", None, f"Name {self._chance.random()}")
         self._ledger.change(lambda session: directory.name_user(session, account_id, user)).result(60)
+
+    def _merge(self, account_id: int) -> None:
+        """Two users are one from now on, or one is two again; another process may have done either meanwhile."""
+        user, into = (f"user {self._chance.randrange(97)}" for _ in range(2))
+        with suppress(Invalid, NotFound, Taken):
+            if self._chance.random() < 0.4:
+                self._ledger.change(lambda session: aliases.undo(session, account_id, user, "mixed load", clock.now_us())).result(60)
+            else:
+                self._ledger.change(lambda session: aliases.merge(session, account_id, user, into, "mixed load", clock.now_us())).result(60)
 
 
 def main(folder: Path, seed: int, seconds: float, first_us: int) -> None:

@@ -141,12 +141,12 @@ class HoldsMachine(RuleBasedStateMachine):
         expires_us = None if expires is None else self.books.now_us + expires
         with self.ledger.writing() as session:
             overrides.put(session, ACCOUNT, [Wanted(user, limit, "", expires_us)], "test", self.books.now_us)
-        self.books.overrides[user] = (limit, expires_us)
+        self.books.overrides[self.books.whom(user)] = (limit, expires_us)
 
-    @precondition(lambda self: self.books.overrides)
+    @precondition(lambda self: self._with_limits())
     @rule(pick=PICKS)
     def remove_override(self, pick: int) -> None:
-        user = sorted(self.books.overrides)[pick % len(self.books.overrides)]
+        user = self._with_limits()[pick % len(self._with_limits())]
         with self.ledger.writing() as session:
             overrides.remove(session, ACCOUNT, user, "test", self.books.now_us)
         del self.books.overrides[user]
@@ -187,7 +187,8 @@ class HoldsMachine(RuleBasedStateMachine):
             for user in ("alice", "bob", "zoë"):
                 standing = allowance.of_user(session, ACCOUNT, user, books.now_us)
                 assert standing == books.standing(user)
-                assert standing.used == self._charted(session, user) == self._sum_of_events(session, user)
+                keys = [key for key in ("alice", "bob", "zoë") if books.whom(key) == standing.user]
+                assert standing.used == self._charted(session, user) == sum(self._sum_of_events(session, key) for key in keys)
             assert allowance.of_users(session, ACCOUNT, ["zoë", "bob", "never seen"], books.now_us) == {
                 user: books.standing(user) for user in ("zoë", "bob", "never seen")
             }
@@ -221,9 +222,15 @@ class HoldsMachine(RuleBasedStateMachine):
             if hold is not None:
                 assert decision.hold is not None
                 assert (decision.hold.user, decision.hold.units, decision.hold.ending) == (hold.user, hold.units, hold.ending)
+            others = isinstance(request, Grant) and hold is not None and self.books.whom(hold.user) != self.books.whom(request.user)
+            assert decision.others == others
             assert decision.standing == self.books.standing(request.user if isinstance(request, Grant) else hold.user if hold else "?")
             if fresh and limits[decision.standing.user] is not None:
                 assert decision.standing.used + decision.standing.held <= limits[decision.standing.user], "beyond the limit"
+
+    def _with_limits(self) -> list[str]:
+        """The users whose limit of their own is in force, or was."""
+        return sorted(user for user in self.books.overrides if self.books.whom(user) == user)
 
     def _rebuild_some(self) -> bool:
         return self.ledger.change(lambda session: rollups.rebuild_some(session, ACCOUNT)).result(30)

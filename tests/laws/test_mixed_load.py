@@ -17,7 +17,8 @@ from tests.laws.mixed_load import ACCOUNTS, SPAN_DAYS, amount
 
 from tallyboard import clock, days
 from tallyboard.days import DayRange
-from tallyboard.ledger import rollups
+from tallyboard.ledger import aliases as ledger_aliases
+from tallyboard.ledger import audit, rollups
 from tallyboard.ledger.migrate import migrate
 from tallyboard.people import accounts
 from tallyboard.rates import card
@@ -81,7 +82,14 @@ def _check(folder: Path, acknowledged: dict[int, set[int]], first_us: int) -> No
             with engine.reading() as session:
                 assert rollups.reconcile(session, account_id) == []
                 report = answer(session, account_id, Question(span), clock.now_us())
+                into = dict(ledger_aliases.users_of(session, account_id, [f"user {number}" for number in range(97)]))
+                assert session.one("SELECT aliases FROM account WHERE account_id = :id", id=account_id) == (len(into),)
+                assert audit.verify(session, account_id).broken_at is None
             assert report.units == sum(amount(number) for number in acknowledged[account_id]) * 1_000_000
+            by_user: defaultdict[str, int] = defaultdict(int)
+            for number in acknowledged[account_id]:
+                by_user[into.get(f"user {number % 97}", f"user {number % 97}")] += amount(number) * 1_000_000
+            assert {line.user: line.units for line in report.users} == by_user
         if engines.NAME != "sqlite":
             with engine.reading() as session:
                 assert session.one("SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()") == (0,)

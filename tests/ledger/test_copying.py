@@ -21,7 +21,7 @@ from tallyboard.ledger.counters import Reading
 from tallyboard.ledger.migrate import migrate, migrations, version_of
 from tallyboard.ledger.sqlite import SqliteEngine
 from tallyboard.ledger.writer import Writer
-from tallyboard.people import accounts, directory, identities, journey, keys, members, persons, scim, source_of_record, throttle
+from tallyboard.people import accounts, aliases, directory, identities, journey, keys, members, persons, scim, source_of_record, throttle
 from tallyboard.people.directory import User
 from tallyboard.people.identity import Identity
 from tallyboard.people.keys import Scope
@@ -112,6 +112,8 @@ def people(session: Session) -> None:
         directory.name_user(session, account_id, User("alice", "alice@example.com", "Alice"))
         directory.name_user(session, account_id, User("new", None, "Who comes later"))
         source_of_record.choose_for(session, account_id, "new", "litellm", "test", NOW_US)
+        directory.name_user(session, account_id, User("alice's laptop", None, None))
+        aliases.merge(session, account_id, "alice's laptop", "alice", "test", NOW_US)
         session.run("UPDATE app_user SET colour = 3, visible_day = 20000 WHERE account_id = :id AND key = 'bob'", id=account_id)
         for user, expires_days in (("bob", None), (None, 30)):
             _, key = keys.create(
@@ -415,7 +417,8 @@ USES: dict[str, Callable[[Session], object]] = {
     "rate_card 2": lambda session: accounts.set_card(session, 1, accounts.card_of(session, 1)[1], "setup", NOW_US),
     "audit 4": lambda session: accounts.change(session, 1, "test", NOW_US, name="Northwind"),
     "account 2": lambda session: session.run(
-        "INSERT INTO account SELECT 2, 'Contoso', 'UTC', 1, 1, NULL, 1, 0, 0, 0, 0, 0, NULL, 0 FROM account"
+        "INSERT INTO account (account_id, name, timezone, zone_version, days_version, revision, user_count, shelf, shelf_events, created_us) "
+        "VALUES (2, 'Contoso', 'UTC', 1, 1, 1, 0, 0, 0, 0)"
     ),
 }
 

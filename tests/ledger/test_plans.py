@@ -18,7 +18,7 @@ from tallyboard.ledger.contract import Engine, Line, Session
 from tallyboard.ledger.locking import lock
 from tallyboard.ledger.migrate import migrate
 from tallyboard.ledger.seen import find_on
-from tallyboard.people import accounts, keys, members
+from tallyboard.people import accounts, aliases, keys, members
 from tallyboard.policy import allowance, holds
 from tallyboard.policy.holds import Grant
 from tallyboard.policy.limits import Origin
@@ -54,7 +54,7 @@ class Watched:
 
     def among(self, sql: str, keys: Any, **values: Any) -> list[Line]:
         one_key = re.sub(r"IN \$(point_)?keys", "IN (:key)", sql)
-        self.asked.append((one_key, {**values, "key": keys[0]}))
+        self.asked += [(one_key, {**values, "key": key}) for key in keys[:1]]
         return self._session.among(sql, keys, **values)
 
     def run(self, sql: str, **values: Any) -> int:
@@ -190,6 +190,31 @@ def test_what_a_limit_asks_is_looked_up(engine: Engine, rebuilt: bool) -> None:
         plans = {sql: plan(session, sql, values) for sql, values in watched.asked}
         assert len(plans) >= 5
         assert not any(scans(text) for text in plans.values()), plans
+        raise Undone
+
+
+def test_where_some_users_are_one_everything_is_looked_up_as_before(engine: Engine) -> None:
+    """And where there are none, a check asks no more than before: the account's row says so."""
+    now_us = clock.now_us()
+    with suppress(Undone), engine.writing() as session:
+        alone = Watched(session)
+        allowance.of_user(alone, 1, "user-1234", now_us)
+        answer(alone, 1, Question(WINDOW), now_us)
+        assert not [sql for sql, _ in alone.asked if "alias_of" in sql]
+        for user in range(1, 1_001):
+            aliases.merge(session, 1, f"user-{user}", f"user-{1_001 + user % 500}", "test", now_us)
+        watched = Watched(session)
+        assert allowance.of_user(watched, 1, "user-3", now_us).used == (3 + 503 + 1_004) * TODAY
+        report = answer(watched, 1, Question(WINDOW, top=1), now_us)
+        assert report.user_count == USERS - 1_000
+        answer(watched, 1, Question(WINDOW, user="user-3", timezone="Asia/Tokyo"), now_us)
+        holds.decide(watched, 1, [(Grant("hold-0", "user-3", 1, 60_000_000, "test"), None)], lambda: now_us)
+        plans = {sql: plan(session, sql, values) for sql, values in watched.asked}
+        whole = {sql: text for sql, text in plans.items() if set(scans(text)) - {"app_user"}}
+        assert not whole, whole
+        of_aliases = [text for sql, text in plans.items() if "alias_of IN" in sql]
+        assert of_aliases
+        assert all("app_user_alias" in text for text in of_aliases), of_aliases
         raise Undone
 
 

@@ -56,7 +56,7 @@ def test_a_key_that_is_an_address_goes_everywhere_and_the_sums_stay(server: Serv
     assert units(server) == {key: before[PERSON], "bob": before["bob"]}
     assert CANARY.casefold() not in everything(server).casefold()
     (user,) = server.request("GET", "/api/v1/users", "read", params={"search": key}).json()["users"]
-    assert user == {"user": key, "email": None, "name": None}
+    assert user == {"user": key, "email": None, "name": None, "alias_of": None, "aliases": []}
     own = server.request("GET", f"/api/v1/policy/overrides/{key}", "read").json()
     assert (own["limit"]["credits"], own["reason"]) == ("5.000000", "")
     (hold,) = server.request("GET", "/api/v1/holds", "read").json()["holds"]

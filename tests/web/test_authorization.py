@@ -95,6 +95,7 @@ BODIES: dict[str, Any] = {
     "post /api/v1/holds/anthropic": {"user": "alice", "units": 1},
     "post /api/v1/holds/{id}/settle": {"data": {"conversations": 1}},
     "put /api/v1/users/{key}": {"name": "Alice"},
+    "put /api/v1/users/{key}/alias": {"of": "never seen"},
     "put /api/v1/policy": {},
     "put /api/v1/policy/overrides/{key}": {"limit": {"credits": "1"}},
     "post /api/v1/policy/preview": {"default_limit": None},

@@ -69,7 +69,11 @@ def bob(shared_server: Server) -> str:
 @pytest.fixture(scope="module")
 def charlies_key(shared_server: Server) -> str:
     """A key that may do everything in another account."""
-    engines.look(shared_server.folder, "INSERT INTO account SELECT 2, 'Contoso', 'Asia/Tokyo', 1, 1, NULL, 1, 0, 0, 0, 0, 0 FROM account")
+    engines.look(
+        shared_server.folder,
+        "INSERT INTO account (account_id, name, timezone, zone_version, days_version, revision, user_count, shelf, shelf_events, created_us) "
+        "VALUES (2, 'Contoso', 'Asia/Tokyo', 1, 1, 1, 0, 0, 0, 0)",
+    )
     engine = engines.open_on(shared_server.folder)
     with engine.writing() as session:
         accounts.set_card(session, CONTOSO, card.default_text(), "test", clock.now_us())

@@ -258,7 +258,9 @@ def test_a_member_that_does_not_exist_is_not_found(alice: Visitor, member_id: st
 
 def test_the_members_of_another_account_are_neither_shown_nor_changed(server: Server, alice: Visitor) -> None:
     engines.look(
-        server.folder, "INSERT INTO account SELECT 2, 'Contoso', 'UTC', 1, 1, NULL, 1, 0, 0, 0, 0, 0 FROM account WHERE account_id = 1"
+        server.folder,
+        "INSERT INTO account (account_id, name, timezone, zone_version, days_version, revision, user_count, shelf, shelf_events, created_us) "
+        "VALUES (2, 'Contoso', 'UTC', 1, 1, 1, 0, 0, 0, 0)",
     )
     person(server, "charlie@contoso.example")
     engines.look(server.folder, "UPDATE member SET account_id = 2 WHERE email = 'charlie@contoso.example'")

@@ -135,7 +135,9 @@ def test_an_email_of_another_account_links_to_nobody(filled: Server, bob: Visito
     from tests import engines  # noqa: PLC0415
 
     engines.look(
-        filled.folder, "INSERT INTO account SELECT 2, 'Contoso', 'UTC', 1, 1, NULL, 1, 0, 0, 0, 0, 0 FROM account WHERE account_id = 1"
+        filled.folder,
+        "INSERT INTO account (account_id, name, timezone, zone_version, days_version, revision, user_count, shelf, shelf_events, created_us) "
+        "VALUES (2, 'Contoso', 'UTC', 1, 1, 1, 0, 0, 0, 0)",
     )
     engines.look(filled.folder, f"UPDATE member SET account_id = 2 WHERE email = '{BOB}'")
     page = bob.open("/my").text

@@ -250,7 +250,11 @@ def test_events_are_listed_newest_first(server: Server) -> None:
 
 def test_another_account_sees_nothing_of_it(server: Server) -> None:
     server.send(event("1"))
-    engines.look(server.folder, "INSERT INTO account SELECT 2, 'Contoso', 'Asia/Tokyo', 1, 1, NULL, 1, 0, 0, 0, 0, 0 FROM account")
+    engines.look(
+        server.folder,
+        "INSERT INTO account (account_id, name, timezone, zone_version, days_version, revision, user_count, shelf, shelf_events, created_us) "
+        "VALUES (2, 'Contoso', 'Asia/Tokyo', 1, 1, 1, 0, 0, 0, 0)",
+    )
     engine = engines.open_on(server.folder)
     with engine.writing() as session:
         accounts.set_card(session, 2, card.default_text(), "test", clock.now_us())

@@ -130,6 +130,21 @@ def name_user(side: Side, user: str, number: int) -> None:
     )
 
 
+def merge(side: Side, user: str, number: int) -> None:
+    """One user for a while: in this account, whatever the other has under the same keys."""
+    into = USERS[(USERS.index(user) + 1 + number % 2) % len(USERS)]
+    address = f"/api/v1/users/{quote(user, safe='')}/alias"
+    answer = side.ask("PUT", address, json={"of": into})
+    if answer.status_code == 200:
+        together = side.users.get(user, 0) + side.users.get(into, 0)
+        found = side.ask("GET", "/api/v1/usage", params={"user": user}).json()["users"]
+        assert {each["user"]: each["units"] for each in found} == ({into: together} if user in side.users or into in side.users else {})
+        side.ask("GET", "/api/v1/users", params={"search": user})
+        side.ask("PUT", address, json={"of": side.other_mark[:4]})
+        assert side.ask("DELETE", address).status_code == 200
+    side.ask("DELETE", address)
+
+
 def check(side: Side, user: str, _number: int) -> None:
     answer = side.ask("POST", "/api/v1/check", json={"user": user}).json()
     used = (answer.get("allowance") or answer)["used"]["units"]
@@ -220,6 +235,7 @@ ACTIONS: list[Callable[[Side, str, int], None]] = [
     same_tag,
     read_users,
     name_user,
+    merge,
     check,
     hold,
     end_hold,

@@ -1,4 +1,4 @@
-"""`tallyboard user`: the directory of users."""
+"""`tallyboard user`: the directory of users, and who is whom."""
 
 from typing import Annotated
 
@@ -7,7 +7,7 @@ import typer
 from tallyboard import clock
 from tallyboard.cli.options import ACTOR, Data, Json, Of, account_id_of, open_app, print_json, talk
 from tallyboard.ledger.told import EVERY_SOURCE
-from tallyboard.people import directory, erasure, source_of_record
+from tallyboard.people import aliases, directory, erasure, source_of_record
 from tallyboard.people.directory import User
 from tallyboard.policy import overrides
 from tallyboard.policy.limits import parse_limit
@@ -78,6 +78,45 @@ def source(
     talk.print(f"Only {only} counts." if only else "Every source counts." if every else "As for everybody.", markup=False)
 
 
+@group.command("merge")
+def merge(
+    user: Annotated[str, typer.Argument(help="The key that is to be an alias.")],
+    into: Annotated[str, typer.Argument(help="The user it is an alias of.")],
+    account: Of = None,
+    data: Data = None,
+    as_json: Json = False,
+) -> None:
+    """Make a user an alias of another: one user with several keys, and one limit. `user unmerge` undoes it."""
+    with open_app(data) as app, app.ledger.writing() as session:
+        account_id = account_id_of(session, account)
+        merged = aliases.merge(session, account_id, user, into, ACTOR, clock.now_us())
+    if as_json:
+        print_json(merged)
+        return
+    along = f" Its own aliases came along: {', '.join(merged.aliases)}." if merged.aliases else ""
+    limit = " Its own limit is kept, and not in force as long as it is an alias." if merged.kept_limit else ""
+    talk.print(f"{merged.user} is an alias of {merged.alias_of} now.{along}{limit}", markup=False)
+
+
+@group.command("unmerge")
+def unmerge(
+    user: Annotated[str, typer.Argument(help="The key that is an alias.")],
+    account: Of = None,
+    data: Data = None,
+    as_json: Json = False,
+) -> None:
+    """Undo that a user is an alias: all that ever came under the key is its own again."""
+    with open_app(data) as app, app.ledger.writing() as session:
+        account_id = account_id_of(session, account)
+        unmerged = aliases.undo(session, account_id, user, ACTOR, clock.now_us())
+    if as_json:
+        print_json(unmerged)
+        return
+    along = f" With it: {', '.join(unmerged.aliases)}." if unmerged.aliases else ""
+    limit = " Its own limit is in force again." if unmerged.kept_limit else ""
+    talk.print(f"{unmerged.user} is no longer an alias of {unmerged.was_alias_of}.{along}{limit}", markup=False)
+
+
 @group.command("erase")
 def erase(
     user: Annotated[str, typer.Argument(help="The user's key: the subject of its events.")],
@@ -99,7 +138,7 @@ def erase(
     talk.print(
         "Erased; the key was replaced by a random one." if erased.replaced else "Erased; the key stays, since it tells nobody's name."
     )
-    print(erased.user)
+    print("\n".join([erased.user, *erased.aliases]))
 
 
 @group.command("find")
@@ -109,7 +148,7 @@ def find(
     data: Data = None,
     as_json: Json = False,
 ) -> None:
-    """List up to 200 users that match."""
+    """List up to 200 users that match: key, email, name, and of whom it is an alias."""
     with open_app(data) as app, app.ledger.reading() as session:
         account_id = account_id_of(session, account)
         found = directory.find(session, account_id, search)
@@ -117,4 +156,4 @@ def find(
         print_json(found)
         return
     for each in found:
-        print("\t".join((each.user, each.email or "", each.name or "")))
+        print("\t".join((each.user, each.email or "", each.name or "", *([f"alias of {each.alias_of}"] if each.alias_of else []))))

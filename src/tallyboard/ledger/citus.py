@@ -10,6 +10,7 @@ from tallyboard.ledger.contract import Engine, Session
 DISTRIBUTED = (
     "account",
     "app_user",
+    "user_alias",
     "event",
     "seen_filter",
     "slot_usage",

@@ -65,12 +65,14 @@ ACCOUNT = Table(
         "erasures",
         "record_source",
         "own_record_sources",
+        "aliases",
     ),
     at_first=1,
 )
 TABLES = (
     ACCOUNT,  # First, because `$each` puts rows beside their account's.
-    Table("app_user", ("account_id", "user_id"), ("key", "email", "name", "colour", "visible_day", "record_source")),
+    Table("app_user", ("account_id", "user_id"), ("key", "email", "name", "colour", "visible_day", "record_source", "alias_of")),
+    Table("user_alias", ("account_id", "user_id", "alias_id"), ("alias_of", "merged_into", "from_us", "until_us", "actor")),
     Table("rate_card", ("account_id", "card_id"), ("text", "set_us"), at_first=1),
     Table("audit", ("account_id", "audit_id"), ("at_us", "actor", "action", "detail", "digest"), at_first=None),
     Table(

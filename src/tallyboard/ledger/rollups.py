@@ -22,11 +22,12 @@ _SLOT = "(at_us / 900000000)"
 
 
 class Zone(Struct, frozen=True):
-    """The account's zone, and whether the day table of it is complete."""
+    """The account's zone, and whether the day table of it is complete. `aliases` is how many users are another one."""
 
     name: str
     version: int
     ready: bool
+    aliases: int = 0
 
     @property
     def info(self) -> ZoneInfo:
@@ -48,11 +49,12 @@ class Difference(Struct, frozen=True):
 def zone_of(session: Session, account_id: int) -> Zone:
     """The account's zone as of this transaction."""
     line = session.one(
-        "SELECT timezone, zone_version, days_version = zone_version FROM account WHERE account_id = :account_id", account_id=account_id
+        "SELECT timezone, zone_version, days_version = zone_version, aliases FROM account WHERE account_id = :account_id",
+        account_id=account_id,
     )
     if line is None:
         raise NotFound("there is no such account")
-    return Zone(line[0], line[1], bool(line[2]))
+    return Zone(line[0], line[1], bool(line[2]), line[3])
 
 
 def change_zone(session: Session, account_id: int, name: str) -> bool:

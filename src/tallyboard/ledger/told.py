@@ -49,15 +49,17 @@ def _by_source_of_record(session: Session, account_id: int, account: LockedAccou
 
 
 def of_users(session: Session, account_id: int, keys: Sequence[str]) -> dict[str, str]:
-    """The sources of record of those different users who have one of their own."""
+    """The sources of record of those different users who have one of their own; that of an alias is its user's."""
     lines = session.among(
         """
-        SELECT key, record_source FROM app_user WHERE account_id = :account_id AND record_source IS NOT NULL AND key IN $point_keys
+        SELECT app_user.key, CASE WHEN app_user.alias_of IS NULL THEN app_user.record_source ELSE person.record_source END
+        FROM app_user LEFT JOIN app_user AS person ON person.account_id = :account_id AND person.user_id = app_user.alias_of
+        WHERE app_user.account_id = :account_id AND app_user.key IN $point_keys
         """,
         keys,
         account_id=account_id,
     )
-    return dict(lines)
+    return {key: source for key, source in lines if source is not None}
 
 
 def _by_call(session: Session, account_id: int, calls: Sequence[tuple[Arrival, Entry]]) -> None:

@@ -1,16 +1,17 @@
 """The directory of users: who they are beside their key. Any user with usage is in it; a name may come first."""
 
 import re
-from collections import Counter
 from collections.abc import Sequence
 
 from msgspec import Struct
 
 from tallyboard.errors import Invalid
 from tallyboard.intake.event import KEY_CHARACTERS_MAX, is_key
-from tallyboard.ledger.contract import Session
+from tallyboard.ledger import aliases
+from tallyboard.ledger.contract import Line, Session
 
 PAGE_USERS_MAX = 200
+_READ_AT_ONCE = 5_000
 _EMAIL = re.compile(r"[^@\s\x00-\x1f\x7f]{1,64}@[^@\s\x00-\x1f\x7f]{1,189}")
 
 
@@ -20,6 +21,16 @@ class User(Struct, frozen=True):
     user: str
     email: str | None
     name: str | None
+
+
+class Entry(Struct, frozen=True):
+    """A line of the directory: `alias_of` is the user whom this one is an alias of, None for none; `aliases` are the user's, by key."""
+
+    user: str
+    email: str | None
+    name: str | None
+    alias_of: str | None = None
+    aliases: tuple[str, ...] = ()
 
 
 def is_email(text: str) -> bool:
@@ -67,50 +78,129 @@ def of(session: Session, account_id: int, keys: Sequence[str]) -> dict[str, User
 
 
 def meant(session: Session, account_id: int, texts: Sequence[str]) -> dict[str, User]:
-    """Whom each of some different texts means: the user with that key, else the only one with that email. Others are left out."""
+    """Whom each of some different texts means: the user with that key, else the only one with that email. Others are left out.
+
+    An alias means the user it is one of.
+    """
     lines = session.among(
         """
-        SELECT key, email, name FROM app_user WHERE account_id = :account_id AND email IN $keys
+        SELECT user_id, key, email, name, alias_of FROM app_user WHERE account_id = :account_id AND email IN $keys
         UNION ALL
-        SELECT key, email, name FROM app_user WHERE account_id = :account_id AND key IN $keys
+        SELECT user_id, key, email, name, alias_of FROM app_user WHERE account_id = :account_id AND key IN $keys
         """,
         texts,
         account_id=account_id,
     )
-    found = {User(*line) for line in lines}
-    by_email: dict[str, list[User]] = {}
-    for user in found:
-        by_email.setdefault(user.email or "", []).append(user)
-    only = {email: users[0] for email, users in by_email.items() if len(users) == 1}
-    named = {**only, **{user.user: user for user in found}}
+    users = _users(session, account_id, lines)
+    by_email: dict[str, set[User]] = {}
+    for user_id, _, email, *_ in lines:
+        by_email.setdefault(email or "", set()).add(users[user_id])
+    only = {email: next(iter(found)) for email, found in by_email.items() if len(found) == 1}
+    named = {**only, **{key: users[user_id] for user_id, key, *_ in lines}}
     return {text: named[text] for text in texts if text in named}
 
 
 def by_emails(session: Session, account_id: int, emails: Sequence[str]) -> dict[str, User]:
-    """The users with these emails, which are in small letters; an email that several users have means none of them."""
+    """The users with these emails, which are in small letters; an email that several users have means none of them.
+
+    The email of an alias is its user's.
+    """
     lines = session.among(
-        "SELECT lower(email), key, email, name FROM app_user WHERE account_id = :account_id AND lower(email) IN $keys",
+        """
+        SELECT user_id, key, email, name, alias_of, lower(email) FROM app_user
+        WHERE account_id = :account_id AND lower(email) IN $keys
+        """,
         sorted(set(emails)),
         account_id=account_id,
     )
-    times = Counter(line[0] for line in lines)
-    return {line[0]: User(*line[1:]) for line in lines if times[line[0]] == 1}
+    users = _users(session, account_id, lines)
+    by_email: dict[str, set[User]] = {}
+    for line in lines:
+        by_email.setdefault(line[5], set()).add(users[line[0]])
+    return {email: next(iter(found)) for email, found in by_email.items() if len(found) == 1}
 
 
-def find(session: Session, account_id: int, search: str = "", after: str = "") -> list[User]:
-    """Up to 200 users in the order of their keys, from after a key on, that hold the searched text."""
+def find(session: Session, account_id: int, search: str = "", after: str = "", most: int = PAGE_USERS_MAX) -> list[Entry]:
+    """Up to 200 users in the order of their keys, aliases among them, from after a key on, that hold the searched text."""
     wanted = search.casefold()
-    found: list[User] = []
-    while len(found) < PAGE_USERS_MAX:
+    found: list[Line] = []
+    while len(found) < most:
         lines = session.all(
             """
-            SELECT key, email, name FROM app_user WHERE account_id = :account_id AND key > :after ORDER BY key LIMIT 5000
+            SELECT user_id, key, email, name, alias_of FROM app_user
+            WHERE account_id = :account_id AND key > :after ORDER BY key LIMIT :most
             """,
             account_id=account_id,
             after=after,
+            most=_READ_AT_ONCE,
         )
-        found += [User(*line) for line in lines if not wanted or any(text and wanted in text.casefold() for text in line)]
-        if len(lines) < 5000:
+        found += [line for line in lines if _holds(line[1:4], wanted)]
+        if len(lines) < _READ_AT_ONCE:
             break
-        after = lines[-1][0]
-    return found[:PAGE_USERS_MAX]
+        after = lines[-1][1]
+    return _entries(session, account_id, found[:most])
+
+
+def persons(session: Session, account_id: int, search: str = "", after: str = "", most: int = PAGE_USERS_MAX) -> list[Entry]:
+    """Likewise, aliases only with their users: who or of whom an alias holds the searched text."""
+    wanted = search.casefold()
+    by_alias = _by_alias(session, account_id, wanted) if wanted else set()
+    found: list[Line] = []
+    while len(found) < most:
+        lines = session.all(
+            """
+            SELECT user_id, key, email, name, alias_of FROM app_user
+            WHERE account_id = :account_id AND alias_of IS NULL AND key > :after ORDER BY key LIMIT :most
+            """,
+            account_id=account_id,
+            after=after,
+            most=_READ_AT_ONCE if wanted else most,
+        )
+        found += [line for line in lines if line[0] in by_alias or _holds(line[1:4], wanted)]
+        if len(lines) < (_READ_AT_ONCE if wanted else most):
+            break
+        after = lines[-1][1]
+    return _entries(session, account_id, found[:most])
+
+
+def count(session: Session, account_id: int) -> int:
+    """How many users there are, aliases not counted."""
+    line = session.one("SELECT user_count - aliases FROM account WHERE account_id = :account_id", account_id=account_id)
+    return int(line[0]) if line else 0
+
+
+def _holds(texts: Sequence[str | None], wanted: str) -> bool:
+    return not wanted or any(text and wanted in text.casefold() for text in texts)
+
+
+def _by_alias(session: Session, account_id: int, wanted: str) -> set[int]:
+    """The users of whom an alias holds the searched text."""
+    lines = session.all(
+        "SELECT alias_of, key, email, name FROM app_user WHERE account_id = :account_id AND alias_of IS NOT NULL", account_id=account_id
+    )
+    return {line[0] for line in lines if _holds(line[1:], wanted)}
+
+
+def _users(session: Session, account_id: int, lines: Sequence[Line]) -> dict[int, User]:
+    """Whom lines of user_id, key, email, name and alias_of mean, by user_id."""
+    of_aliases = sorted({line[4] for line in lines if line[4] is not None})
+    known = {user_id: User(key, email, name) for user_id, key, email, name in _by_ids(session, account_id, of_aliases)}
+    return {line[0]: User(*line[1:4]) if line[4] is None else known[line[4]] for line in lines}
+
+
+def _entries(session: Session, account_id: int, lines: Sequence[Line]) -> list[Entry]:
+    """Lines of user_id, key, email, name and alias_of with what belongs together."""
+    users = {line[0]: line[1] for line in _by_ids(session, account_id, sorted({line[4] for line in lines if line[4] is not None}))}
+    known = aliases.aliases(session, account_id, [line[0] for line in lines])
+    return [
+        Entry(key, email, name, users.get(alias_of), tuple(alias for _, alias in known.get(user_id, ())))
+        for user_id, key, email, name, alias_of in lines
+    ]
+
+
+def _by_ids(session: Session, account_id: int, user_ids: Sequence[int]) -> list[Line]:
+    return session.among(
+        "SELECT user_id, key, email, name FROM app_user WHERE account_id = :account_id AND user_id IN $point_keys",
+        user_ids,
+        account_id=account_id,
+    )

@@ -5,6 +5,7 @@ from msgspec import Struct
 from tallyboard.errors import Invalid, NotFound
 from tallyboard.intake.event import KEY_CHARACTERS_MAX, is_key
 from tallyboard.ledger import audit
+from tallyboard.ledger.aliases import user_of
 from tallyboard.ledger.contract import Session
 from tallyboard.ledger.locking import lock
 
@@ -60,9 +61,10 @@ def choose(session: Session, account_id: int, source: str | None, actor: str, no
 
 
 def choose_for(session: Session, account_id: int, user: str, source: str | None, actor: str, now_us: int) -> None:
-    """Set a user's source of record: EVERY_SOURCE, or None for what the account says. NotFound where there is no such user."""
+    """Set the source of record of the user whom a key means: EVERY_SOURCE, or None for what the account says. NotFound where there is no such user."""
     _check(source or None)
     lock(session, account_id)
+    user = user_of(session, account_id, user)
     known = session.run(
         "UPDATE app_user SET record_source = :source WHERE account_id = :account_id AND key = :user",
         account_id=account_id,

@@ -1,7 +1,8 @@
 """Reads how users stand now: limit, used and held, from one snapshot or inside one transaction.
 
 Used is what the day table says of the account's present day, or the quarter hours while the day table is rebuilt; there is no
-second counter. Held is the sum of the holds of that day that have neither ended nor expired.
+second counter. Held is the sum of the holds of that day that have neither ended nor expired. All keys of a user have one allowance:
+the user's limit, and what was used and is held under any of them.
 """
 
 from collections.abc import Sequence
@@ -12,6 +13,7 @@ from msgspec.json import encode
 
 from tallyboard import days
 from tallyboard.errors import NotFound
+from tallyboard.ledger.aliases import keys_of
 from tallyboard.ledger.contract import Line, Session
 from tallyboard.policy.limits import Override, Standing, limit_of
 
@@ -27,6 +29,7 @@ class _Today(Struct, frozen=True):
     number: int
     starts_us: int
     ends_us: int
+    aliases: int
 
 
 def of_user(session: Session, account_id: int, user: str, now_us: int) -> Standing:
@@ -35,22 +38,31 @@ def of_user(session: Session, account_id: int, user: str, now_us: int) -> Standi
 
 
 def of_users(session: Session, account_id: int, users: Sequence[str], now_us: int) -> dict[str, Standing]:
-    """How each of some different users stands."""
+    """How each of some different users stands, by the key asked for; `Standing.user` is the user's own."""
     today = _today(session, account_id, now_us)
+    owner = _owners(session, account_id, users) if today.aliases else dict(zip(users, users, strict=True))
     used: dict[str, int] = {}
     held: dict[str, int] = {}
     overrides: dict[str, Override] = {}
     ends: dict[str, int] = {}
-    for kind, user, high, low, until_us in _lines(session, account_id, users, today, now_us):
+    for kind, key, high, low, until_us in _lines(session, account_id, list(owner), today, now_us):
+        user = owner[key]
         if kind == "used":
-            used[user] = (high << 32) + low
+            used[user] = used.get(user, 0) + (high << 32) + low
         elif kind == "held":
-            held[user], ends[user] = (high << 32) + low, until_us
-        elif kind == "limit":
+            held[user], ends[user] = held.get(user, 0) + (high << 32) + low, min(until_us, ends.get(user, until_us))
+        elif kind == "limit" and key == user:
             overrides[user] = Override(None if high < 0 else high, until_us or None)
-    return {
-        user: _standing(user, today, used.get(user, 0), held.get(user, 0), overrides.get(user), ends.get(user), now_us) for user in users
+    standings = {
+        user: _standing(user, today, used.get(user, 0), held.get(user, 0), overrides.get(user), ends.get(user), now_us)
+        for user in set(owner.values())
     }
+    return {user: standings[owner[user]] for user in users}
+
+
+def _owners(session: Session, account_id: int, users: Sequence[str]) -> dict[str, str]:
+    """The users' keys by every key that means one of them."""
+    return {key: keys.user for keys in keys_of(session, account_id, users).values() for key in keys.all}
 
 
 def _standing(user: str, today: _Today, used: int, held: int, override: Override | None, ends_us: int | None, now_us: int) -> Standing:
@@ -76,7 +88,7 @@ def _standing(user: str, today: _Today, used: int, held: int, override: Override
 def _today(session: Session, account_id: int, now_us: int) -> _Today:
     line = session.one(
         """
-        SELECT name, timezone, zone_version, days_version,
+        SELECT name, timezone, zone_version, days_version, aliases,
                (SELECT default_units FROM policy WHERE policy.account_id = :account_id ORDER BY policy_id DESC LIMIT 1)
         FROM account WHERE account_id = :account_id
         """,
@@ -84,11 +96,11 @@ def _today(session: Session, account_id: int, now_us: int) -> _Today:
     )
     if line is None:
         raise NotFound("there is no such account")
-    name, timezone, zone_version, days_version, default = line
+    name, timezone, zone_version, days_version, aliases, default = line
     zone = days.zone(timezone)
     day = days.today(now_us, zone)
     starts_us, ends_us = days.starts_at_us(day, zone), days.ends_at_us(now_us, zone)
-    return _Today(name, timezone, zone_version, zone_version == days_version, default, days.to_number(day), starts_us, ends_us)
+    return _Today(name, timezone, zone_version, zone_version == days_version, default, days.to_number(day), starts_us, ends_us, aliases)
 
 
 def _lines(session: Session, account_id: int, users: Sequence[str], today: _Today, now_us: int) -> list[Line]:

@@ -5,6 +5,7 @@ from typing import Any
 from msgspec import Struct
 from msgspec.json import Decoder
 
+from tallyboard.ledger.aliases import user_at
 from tallyboard.ledger.contract import Session
 from tallyboard.policy.limits import Origin, Override, limit_of
 
@@ -46,7 +47,8 @@ def changes(session: Session, account_id: int, before: int | None = None, most: 
 
 
 def limit_at(session: Session, account_id: int, user: str, at_us: int) -> Applied:
-    """Which limit applied to a user at an instant."""
+    """Which limit applied to a user at an instant, under the key of whom that one meant then."""
+    user = user_at(session, account_id, user, at_us)
     own = session.one(
         """
         SELECT limit_units, expires_us FROM policy_override

@@ -33,7 +33,10 @@ class Ending(StrEnum):
 
 
 class Hold(Struct, frozen=True):
-    """Units set aside for a user from `granted_us` until it ends or expires. `ending` is None while it is outstanding."""
+    """Units set aside for a user from `granted_us` until it ends or expires. `ending` is None while it is outstanding.
+
+    `user` is the key that was sent; it may be an alias of whom the hold counts for.
+    """
 
     hold_id: str
     user: str
@@ -67,13 +70,15 @@ class End(Struct, frozen=True):
 class Decision(Struct, frozen=True):
     """What became of a request: the hold, None where it is refused or unknown; how its user stands afterwards.
 
-    `fresh` is true where the hold was granted now. `outcome` is what became of the events that came with it.
+    `fresh` is true where the hold was granted now. `outcome` is what became of the events that came with it. `others` is true where
+    the hold that was asked for is another user's; keys that mean the same user do not make it that.
     """
 
     hold: Hold | None
     standing: Standing | None
     fresh: bool = False
     outcome: Outcome | None = None
+    others: bool = False
 
 
 Request = Grant | End
@@ -92,19 +97,21 @@ def decide(
     holds = _known(session, account_id, {request.hold_id for request, _ in requests})
     _end(session, account_id, [request for request, _ in requests if isinstance(request, End)], holds, now_us)
     users = {hold.user for hold in holds.values()} | {request.user for request, _ in requests if isinstance(request, Grant)}
-    standings = allowance.of_users(session, account_id, sorted(users), now_us)
+    by_key = allowance.of_users(session, account_id, sorted(users), now_us)
+    owner = {key: standing.user for key, standing in by_key.items()}
+    standings = {standing.user: standing for standing in by_key.values()}  # One for all keys of a user, so that grants add up.
     granted: list[tuple[Hold, Grant]] = []
     for request, _ in requests:
-        if isinstance(request, Grant) and request.hold_id not in holds and standings[request.user].fits(request.units):
+        if isinstance(request, Grant) and request.hold_id not in holds and standings[owner[request.user]].fits(request.units):
             hold = Hold(request.hold_id, request.user, request.units, now_us, now_us + request.ttl_us)
             holds[hold.hold_id] = hold
             granted.append((hold, request))
-            standing = standings[hold.user]
+            standing = standings[owner[hold.user]]
             good_until_us = min(standing.good_until_us, hold.expires_us)
-            standings[hold.user] = structs.replace(standing, held=standing.held + hold.units, good_until_us=good_until_us)
+            standings[standing.user] = structs.replace(standing, held=standing.held + hold.units, good_until_us=good_until_us)
     _insert(session, account_id, granted)
     fresh = {id(request) for _, request in granted}
-    return [_decision(request, outcome, holds, standings, id(request) in fresh) for request, outcome in requests], expired
+    return [_decision(request, outcome, holds, owner, standings, id(request) in fresh) for request, outcome in requests], expired
 
 
 def of(session: Session, account_id: int, hold_id: str) -> Hold | None:
@@ -216,10 +223,13 @@ def _insert(session: Session, account_id: int, granted: Sequence[tuple[Hold, Gra
     )
 
 
-def _decision(request: Request, outcome: Outcome | None, holds: dict[str, Hold], standings: dict[str, Standing], fresh: bool) -> Decision:
+def _decision(
+    request: Request, outcome: Outcome | None, holds: dict[str, Hold], owner: dict[str, str], standings: dict[str, Standing], fresh: bool
+) -> Decision:
     hold = holds.get(request.hold_id)
     user = request.user if isinstance(request, Grant) else hold.user if hold else None
-    return Decision(hold, standings[user] if user else None, fresh, outcome)
+    others = hold is not None and user is not None and owner[hold.user] != owner[user]
+    return Decision(hold, standings[owner[user]] if user else None, fresh, outcome, others)
 
 
 def _read(line: tuple[str, str, int, int, int, str | None]) -> Hold:

@@ -1,13 +1,16 @@
-"""Overrides: limits of single users, with a reason and perhaps an expiry. What was in force stays known with its dates."""
+"""Overrides: limits of single users, with a reason and perhaps an expiry. What was in force stays known with its dates.
+
+Every key of a user means the user's one. That of a key that became an alias is kept, and not in force until that is undone.
+"""
 
 from collections.abc import Sequence
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from tallyboard import days
 from tallyboard.errors import Invalid, NotFound, Stale
 from tallyboard.intake.event import KEY_CHARACTERS_MAX, is_key
-from tallyboard.ledger import audit
+from tallyboard.ledger import aliases, audit
 from tallyboard.ledger.contract import Session
 from tallyboard.ledger.locking import lock
 from tallyboard.policy.limits import Override, limit_text
@@ -22,7 +25,7 @@ _READ_AT_ONCE = 2_000
 class UserOverride(Struct, frozen=True):
     """One user's own limit in units, None for none; who set it when, why, and until when it counts.
 
-    `email` and `name` are the user's, where they are known.
+    `email` and `name` are the user's, where they are known. While `user` is an alias of another, it is not in force.
     """
 
     user: str
@@ -34,6 +37,7 @@ class UserOverride(Struct, frozen=True):
     override_id: int
     email: str | None = None
     name: str | None = None
+    alias_of: str | None = None
 
     @property
     def tag(self) -> str:
@@ -56,7 +60,12 @@ class Wanted(Struct, frozen=True):
 
 
 def of(session: Session, account_id: int, user: str) -> UserOverride | None:
-    """The user's override, also one that has expired; None where there is none."""
+    """The override of the user whom a key means, also one that has expired; None where there is none."""
+    return kept(session, account_id, aliases.user_of(session, account_id, user))
+
+
+def kept(session: Session, account_id: int, user: str) -> UserOverride | None:
+    """What is kept under a key, whether or not it is an alias; None where nothing is."""
     lines = session.all(_SELECT + " AND user_key = :user", account_id=account_id, user=user)
     return UserOverride(*lines[0]) if lines else None
 
@@ -76,7 +85,9 @@ def listed(session: Session, account_id: int, search: str = "", after: str = "",
         if len(lines) < _READ_AT_ONCE:
             break
         after = lines[-1][0]
-    return found[:most]
+    found = found[:most]
+    users = aliases.users_of(session, account_id, [each.user for each in found])
+    return [structs.replace(each, alias_of=users.get(each.user)) for each in found]
 
 
 def count(session: Session, account_id: int) -> int:
@@ -94,13 +105,15 @@ def put(session: Session, account_id: int, wanted: Sequence[Wanted], actor: str,
     """
     if len(wanted) > BULK_MAX:
         raise Invalid(f"{BULK_MAX:,} overrides can be set at once; these are {len(wanted):,}")
-    if len({each.user for each in wanted}) < len(wanted):
-        raise Invalid("a user is named twice")
     for each in wanted:
         _check(each, now_us)
     lock(session, account_id)
+    users = aliases.users_of(session, account_id, list({each.user for each in wanted}))
+    wanted = [structs.replace(each, user=users.get(each.user, each.user)) for each in wanted]
+    if len({each.user for each in wanted}) < len(wanted):
+        raise Invalid("a user is named twice")
     for each in wanted:
-        before = of(session, account_id, each.user)
+        before = kept(session, account_id, each.user)
         _check_expected(before, expected)
         if before and (before.units, before.reason, before.expires_us) == (each.units, each.reason, each.expires_us):
             continue
@@ -113,7 +126,8 @@ def put(session: Session, account_id: int, wanted: Sequence[Wanted], actor: str,
 def remove(session: Session, account_id: int, user: str, actor: str, now_us: int, *, expected: str | None = None) -> None:
     """From now on the default counts for the user again. NotFound where there is no override."""
     lock(session, account_id)
-    before = of(session, account_id, user)
+    user = aliases.user_of(session, account_id, user)
+    before = kept(session, account_id, user)
     if before is None:
         raise NotFound(f"{user[:80]!r} has no limit of their own")
     _check_expected(before, expected)
@@ -156,7 +170,8 @@ def in_force(session: Session, account_id: int, now_us: int) -> dict[str, int | 
         account_id=account_id,
         now_us=now_us,
     )
-    return dict(lines)
+    not_now = aliases.alias_keys(session, account_id)
+    return {user: units for user, units in lines if user not in not_now}
 
 
 _SELECT = """

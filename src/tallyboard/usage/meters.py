@@ -19,6 +19,7 @@ from tallyboard import days
 from tallyboard.days import RANGE_DAYS_MAX, SLOT_US
 from tallyboard.errors import Invalid, NotFound
 from tallyboard.intake.cloudevents import exact
+from tallyboard.ledger.aliases import Families, families
 from tallyboard.ledger.contract import Line, Session
 from tallyboard.rates.card import Card, Meter
 from tallyboard.rates.charge import BadQuantity, Charger
@@ -109,11 +110,13 @@ def answer(session: Session, account_id: int, charger: Charger, slug: str, asked
     first, end = _range(session, account_id, asked, now_us)
     windows = _windows(asked, first, end)
     named = None if asked.users is None else users_by_key(session, account_id, asked.users)
-    user_ids = None if named is None else [who.user_id for who in named]
+    who_is_whom = families(session, account_id)
+    user_ids = None if named is None else who_is_whom.members(who.user_id for who in named)
     if meter is None and not asked.by_model and asked.models is None:
         sums = _of_slots(session, account_id, windows, user_ids, by_user=asked.by_user)
     else:
         sums = _of_events(session, account_id, windows, user_ids, asked, charger, meter)
+    sums = _added_up(sums, who_is_whom)
     keys = {
         who.user_id: who.key for who in users_by_id(session, account_id, list({user_id for _, user_id, _ in sums if user_id is not None}))
     }
@@ -122,6 +125,17 @@ def answer(session: Session, account_id: int, charger: Charger, slug: str, asked
         for (number, user_id, model), quantity in sums.items()
     ]
     return Answer(first * SLOT_US, end * SLOT_US, tuple(sorted(rows, key=lambda row: (row.starts_us, row.user or "", row.model or ""))))
+
+
+def _added_up(sums: _Sums, who_is_whom: Families) -> _Sums:
+    """What is of aliases as their users'."""
+    if not who_is_whom.user_of:
+        return sums
+    found: _Sums = {}
+    for (number, user_id, model), quantity in sums.items():
+        place = (number, None if user_id is None else who_is_whom.user_of.get(user_id, user_id), model)
+        found[place] = found.get(place, 0) + quantity
+    return found
 
 
 def _range(session: Session, account_id: int, asked: Asked, now_us: int) -> tuple[int, int]:

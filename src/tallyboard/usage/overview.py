@@ -7,6 +7,7 @@ from msgspec import Struct
 
 from tallyboard import days
 from tallyboard.days import DayRange
+from tallyboard.ledger import aliases
 from tallyboard.ledger.contract import Session
 from tallyboard.ledger.rollups import zone_of
 from tallyboard.usage.question import Named, Ranked, Source, Sums, rank, report, user_lines, users_by_key
@@ -43,11 +44,12 @@ class Row(Struct, frozen=True):
 
 
 class Person(Struct, frozen=True):
-    """The selected user: usage in the window, rank (from 1) among `Overview.report.user_count`, colour 0..9."""
+    """The selected user: usage in the window, rank (from 1) among `Overview.report.user_count`, colour 0..9; the keys of aliases."""
 
     usage: UserUsage
     rank: int
     slot: int
+    aliases: tuple[str, ...] = ()
 
 
 class Overview(Struct, frozen=True):
@@ -87,18 +89,19 @@ def overview(session: Session, account_id: int, view: View, colours: Mapping[str
     totals = source.day_sums(DayRange(span.before().first, today))
     best = rank(session, account_id, sums.by_user, SERIES_MAX)
     answer = report(session, account_id, source, span, best, sums, totals, now_us)
+    person = _person(session, account_id, source, span, view.user, sums, colours)
     period = source.user_sums(DayRange(day, day)) if day else sums
     found = _matching(session, account_id, period, view.search)
     listed = rank(session, account_id, found, ROWS_MAX)
     return Overview(
-        view=View(view.window, day, view.user, view.search),
+        view=View(view.window, day, person.usage.user if person else view.user, view.search),
         report=answer,
         series=tuple(_row(usage, colours) for usage in answer.users),
         rows=_rows(source, span, listed, {usage.user: colours.get(usage.user) for usage in answer.users}),
         rows_total=len(period.by_user),
         matches=len(found),
         rows_units=period.units,
-        person=_person(session, account_id, source, span, view.user, sums, colours),
+        person=person,
         complete_units=sum(line.units for line in answer.days if line.complete),
         previous_units=_previous(span, totals),
         users_seen=_users_seen(session, account_id),
@@ -115,11 +118,13 @@ def ranking(session: Session, account_id: int, window: int, now_us: int) -> list
 
 
 def _matching(session: Session, account_id: int, sums: Sums, search: str) -> dict[int, int]:
-    """The sums of the users whose key, email or name holds the searched text, whatever its case."""
+    """The sums of the users of whom a key, email or name, or that of an alias, holds the searched text, whatever its case."""
     if not search:
         return sums.by_user
     wanted = search.casefold()
-    lines = session.all("SELECT user_id, key, email, name FROM app_user WHERE account_id = :account_id", account_id=account_id)
+    lines = session.all(
+        "SELECT coalesce(alias_of, user_id), key, email, name FROM app_user WHERE account_id = :account_id", account_id=account_id
+    )
     return {
         user_id: sums.by_user[user_id]
         for user_id, *texts in lines
@@ -145,7 +150,8 @@ def _person(
     units = sums.by_user.get(who.user_id, 0)
     (usage,) = user_lines(source, span, [Ranked(who, units)])
     above = sum(1 for other in sums.by_user.values() if other > units)
-    return Person(usage, above + 1, colours.get(who.key, 0))
+    also = aliases.aliases(session, account_id, [who.user_id]).get(who.user_id, ())
+    return Person(usage, above + 1, colours.get(who.key, 0), tuple(key for _, key in also))
 
 
 def _previous(span: DayRange, totals: Mapping[int, int]) -> int | None:
@@ -155,5 +161,5 @@ def _previous(span: DayRange, totals: Mapping[int, int]) -> int | None:
 
 
 def _users_seen(session: Session, account_id: int) -> int:
-    (count,) = session.one("SELECT user_count FROM account WHERE account_id = :account_id", account_id=account_id) or (0,)
+    (count,) = session.one("SELECT user_count - aliases FROM account WHERE account_id = :account_id", account_id=account_id) or (0,)
     return int(count)

@@ -4,6 +4,7 @@ Three reads in one snapshot: every user's sum, each day's total, and the days of
 go to the day table of the account's zone, or to the slots for another zone or while days are rebuilt:
 the lines are the same (law 5). SQL sums the upper and lower half of amounts apart, so that no sum can
 overflow 64 bits; Python puts them together. Where many sums are made, that is done only if one did overflow.
+What is kept under the keys of aliases is added up as their users' (ledger/aliases.py).
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,6 +17,7 @@ from msgspec import Struct
 from tallyboard import days
 from tallyboard.days import DayRange
 from tallyboard.errors import Invalid, NotFound, SumTooLarge
+from tallyboard.ledger.aliases import NOBODY, families
 from tallyboard.ledger.contract import Session
 from tallyboard.ledger.rollups import Zone, edges_text, zone_of
 from tallyboard.usage.report import DayUsage, Others, Report, UserUsage
@@ -73,6 +75,7 @@ class Source:
         self._account_id = account_id
         self._from_days = zone.ready and timezone in {None, zone.name}
         self._version = zone.version
+        self._families = families(session, account_id) if zone.aliases else NOBODY
         self.timezone = timezone or zone.name
         self.zone: ZoneInfo = days.zone(self.timezone)
 
@@ -80,7 +83,8 @@ class Source:
         """The sums of every user with an event in the range."""
         if self._from_days:
             try:
-                return Sums(dict(self._session.all("SELECT app_user.user_id, sum(units)" + _DAYS_BY_USER, **self._range(span))))
+                sums: dict[int, int] = dict(self._session.all("SELECT app_user.user_id, sum(units)" + _DAYS_BY_USER, **self._range(span)))
+                return Sums(self._families.add_up(sums))
             except SumTooLarge:
                 halves = "SELECT app_user.user_id, sum(units >> 32), sum(units & 4294967295)" + _DAYS_BY_USER
                 lines = self._session.all(halves, **self._range(span))
@@ -92,7 +96,7 @@ class Source:
                 """,
                 **self._slots(span),
             )
-        return Sums({user_id: (high << 32) + low for user_id, high, low in lines})
+        return Sums(self._families.add_up({user_id: (high << 32) + low for user_id, high, low in lines}))
 
     def day_sums(self, span: DayRange) -> dict[int, int]:
         """Everyone's units by day number; days without an event are left out."""
@@ -148,6 +152,35 @@ class Source:
 
     def days_of(self, span: DayRange, user_ids: Sequence[int]) -> list[UserDay]:
         """The days of the range on which those users have an event."""
+        return self._families.add_up_days(self._kept_days(span, self._families.members(user_ids)))
+
+    def days_reaching(self, span: DayRange, units: int) -> list[UserDay]:
+        """Every user's days of the range with an event and with so many units or more."""
+        several = self._families.all_members
+        found = [line for line in self._kept_days_reaching(span, units) if line[0] not in several]
+        return found + [line for line in self.days_of(span, list(self._families.aliases_of)) if line[2] >= units]
+
+    def extent(self, span: DayRange) -> tuple[int, int]:
+        """How many users have an event in the range, and on how many days all together."""
+        if not self._from_days:
+            lines = self.days_reaching(span, -(1 << 80))
+            return len({user_id for user_id, _, _ in lines}), len(lines)
+        users, user_days = self._session.one(
+            """
+            SELECT count(DISTINCT app_user.user_id), count(*) FROM app_user
+            $ordered_join day_usage ON day_usage.account_id = :account_id AND zone_version = :version
+                AND day_usage.user_id = app_user.user_id AND day BETWEEN :first AND :last
+            WHERE app_user.account_id = :account_id
+            """,
+            **self._range(span),
+        ) or (0, 0)
+        kept = self._kept_days(span, sorted(self._families.all_members))
+        added_up = self._families.add_up_days(kept)
+        fewer = len({user_id for user_id, _, _ in kept}) - len({user_id for user_id, _, _ in added_up})
+        return users - fewer, user_days - (len(kept) - len(added_up))
+
+    def _kept_days(self, span: DayRange, user_ids: Sequence[int]) -> list[UserDay]:
+        """Days under the keys that were sent."""
         if self._from_days:
             return self._session.among(
                 """
@@ -171,8 +204,7 @@ class Source:
         )
         return [(user_id, day, (high << 32) + low) for user_id, day, high, low in lines]
 
-    def days_reaching(self, span: DayRange, units: int) -> list[UserDay]:
-        """Every user's days of the range with an event and with so many units or more."""
+    def _kept_days_reaching(self, span: DayRange, units: int) -> list[UserDay]:
         if self._from_days:
             return self._session.all(
                 """
@@ -196,22 +228,6 @@ class Source:
             edges=edges_text(span, self.zone),
         )
         return [(user_id, day, (high << 32) + low) for user_id, day, high, low in lines if (high << 32) + low >= units]
-
-    def extent(self, span: DayRange) -> tuple[int, int]:
-        """How many users have an event in the range, and on how many days all together."""
-        if self._from_days:
-            line = self._session.one(
-                """
-                SELECT count(DISTINCT app_user.user_id), count(*) FROM app_user
-                $ordered_join day_usage ON day_usage.account_id = :account_id AND zone_version = :version
-                    AND day_usage.user_id = app_user.user_id AND day BETWEEN :first AND :last
-                WHERE app_user.account_id = :account_id
-                """,
-                **self._range(span),
-            )
-            return line or (0, 0)
-        lines = self.days_reaching(span, -(1 << 80))
-        return len({user_id for user_id, _, _ in lines}), len(lines)
 
     def _range(self, span: DayRange) -> dict[str, int]:
         numbers = {"first": days.to_number(span.first), "last": days.to_number(span.last)}
@@ -310,11 +326,15 @@ def users_by_id(session: Session, account_id: int, user_ids: Sequence[int]) -> l
 
 
 def users_by_key(session: Session, account_id: int, keys: Sequence[str]) -> list[Named]:
-    """The users with these keys; a key never seen is left out."""
+    """The users whom these different keys mean, each once; a key never seen is left out."""
     lines = session.among(
-        "SELECT user_id, key, email, name FROM app_user WHERE account_id = :account_id AND key IN $point_keys", keys, account_id=account_id
+        "SELECT user_id, key, email, name, alias_of FROM app_user WHERE account_id = :account_id AND key IN $point_keys",
+        keys,
+        account_id=account_id,
     )
-    return [Named(*line) for line in lines]
+    found = {line[0]: Named(*line[:4]) for line in lines if line[4] is None}
+    of_aliases = {line[4] for line in lines if line[4] is not None} - found.keys()
+    return [*found.values(), *(users_by_id(session, account_id, sorted(of_aliases)) if of_aliases else ())]
 
 
 def account_name(session: Session, account_id: int) -> str:

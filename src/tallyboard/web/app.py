@@ -57,7 +57,7 @@ ROUTES = [
     usage.get_stream,
     users.get_users,
     users.put_user,
-    users.delete_profile,
+    users.delete_of_user,
     *openmeter.ROUTES,
     policy.get_policy,
     policy.put_policy,

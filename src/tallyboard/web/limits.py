@@ -227,7 +227,7 @@ async def _hold(asked: _Asked, shape: Shape) -> Answer:
     if decision.hold is None:
         metrics.limit_answered("hold", "refused")
         return _refuse(Refusal(decision.standing, grant.units, clock.now_us()), 429, shape)
-    if decision.hold.user != grant.user:
+    if decision.others:
         raise Taken(f"the id {grant.hold_id[:80]!r} is of another user's hold; choose ids that are never used again")
     metrics.limit_answered("hold", "granted" if decision.fresh else "repeated")
     return Answer(201 if decision.fresh else 200, _encode(_shown(decision.hold, decision.standing)), _JSON)

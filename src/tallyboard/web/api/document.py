@@ -9,6 +9,7 @@ from litestar import MediaType, Response, get
 from msgspec.json import encode, schema_components
 
 from tallyboard import __version__
+from tallyboard.people.aliases import Merged, Unmerged
 from tallyboard.people.directory import User
 from tallyboard.people.erasure import Erased
 from tallyboard.policy.limits import Allowance, Amount
@@ -20,7 +21,20 @@ from tallyboard.web.api.users import UserPage
 from tallyboard.web.limits import HoldAnswer, SettleAnswer
 from tallyboard.web.pages import render
 
-_STRUCTS = (Amount, Allowance, Erased, HoldAnswer, OverrideAnswer, OverridePage, PolicyAnswer, SettleAnswer, User, UserPage)
+_STRUCTS = (
+    Amount,
+    Allowance,
+    Erased,
+    HoldAnswer,
+    Merged,
+    OverrideAnswer,
+    OverridePage,
+    PolicyAnswer,
+    SettleAnswer,
+    Unmerged,
+    User,
+    UserPage,
+)
 _ALWAYS = (400, 503)
 _WITH_KEY = (401, 403)
 _WITH_BODY = (408, 413, 415)

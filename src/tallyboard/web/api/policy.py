@@ -63,7 +63,7 @@ class PolicyAnswer(Struct, frozen=True):
 
 
 class OverrideAnswer(Struct, frozen=True):
-    """A user's own limit. `in_force` is false where it has expired."""
+    """A user's own limit. `in_force` is false where it has expired, or the user is an alias of another."""
 
     user: str
     limit: Amount | None
@@ -254,7 +254,7 @@ def _override(found: UserOverride, now_us: int) -> OverrideAnswer:
         None if found.units is None else amount(found.units),
         found.reason,
         None if found.expires_us is None else days.instant_text(found.expires_us),
-        found.limit.counts(now_us),
+        found.limit.counts(now_us) and found.alias_of is None,
         days.instant_text(found.set_us),
         found.actor,
     )

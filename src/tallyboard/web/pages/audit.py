@@ -46,6 +46,8 @@ ACTIONS = {
     "source.chosen": "Source of record chosen",
     "usage.corrected": "Usage corrected",
     "user.erased": "Person erased",
+    "user.merged": "Users merged",
+    "user.unmerged": "Merge undone",
 }
 
 
@@ -226,7 +228,13 @@ _SENTENCES: dict[str, Callable[[dict[str, Any]], str]] = {
     "source.chosen": _source_of_record,
     "usage.corrected": _correction,
     "user.erased": lambda detail: f"Erased who {detail['user']} was" + ("; the key was replaced" if detail["replaced"] else ""),
+    "user.merged": lambda detail: f"Merged {detail['user']} into {detail['into']}{_along(detail)}",
+    "user.unmerged": lambda detail: f"Undid that {detail['user']} is an alias of {detail['was_alias_of']}{_along(detail)}",
 }
+
+
+def _along(detail: dict[str, Any]) -> str:
+    return f", and {', '.join(detail['aliases'])} with it" if detail["aliases"] else ""
 
 
 def _limit(text: str) -> str:

@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from tallyboard import credits, days
 from tallyboard.errors import Invalid
-from tallyboard.people.directory import User
+from tallyboard.people.directory import Entry, User
 from tallyboard.policy.bulk import MISTAKES_MAX, LineMistake
 from tallyboard.policy.history import PAGE_CHANGES_MAX, Change
 from tallyboard.policy.holds import Hold
@@ -98,7 +98,7 @@ class Seen(Struct, frozen=True):
     changes: Sequence[Change]
     applied: str
     applied_problem: str
-    people: Sequence[User]
+    people: Sequence[Entry]
     known: Mapping[str, User]
 
 

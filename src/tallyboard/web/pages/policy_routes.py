@@ -311,7 +311,8 @@ def _applied(session: Session, account_id: int, saved: Policy, query: Query) -> 
     at_us, wrong = _expires(query.at, zone)
     if at_us is None:
         return "", wrong
-    user = directory.meant(session, account_id, [query.user]).get(query.user, User(query.user, None, None))
+    keys = directory.of(session, account_id, [query.user]) or directory.meant(session, account_id, [query.user])
+    user = keys.get(query.user, User(query.user, None, None))
     found = history.limit_at(session, account_id, user.user, at_us)
     return changes.applied(user.name or user.email or user.user, at_us, found, zone), ""
 
