@@ -191,9 +191,24 @@ def change_own_limit(side: Side, user: str, number: int) -> None:
 
 
 def read_pages(side: Side, user: str, number: int) -> None:
-    paths = ("/usage", "/usage.csv", "/policy", "/members", "/keys", "/audit", "/audit.csv", "/audit.ndjson", "/my", "/my.csv", "/account")
+    paths = (
+        "/usage",
+        "/usage.csv",
+        "/policy",
+        "/members",
+        "/users",
+        "/keys",
+        "/audit",
+        "/audit.csv",
+        "/audit.ndjson",
+        "/my",
+        "/my.csv",
+        "/account",
+    )
     side.open(paths[number % len(paths)])
     side.open(f"/usage?window={(7, 14, 30)[number % 3]}&user={quote(user)}&q={side.other_mark[:4]}")
+    side.open(f"/users?merge={quote(user)}&find={side.other_mark[:4]}")
+    side.open(f"/users?merge={quote(user)}&into=alice&undo={quote(user)}")
     side.open(f"/{side.mark}")
 
 
@@ -267,7 +282,7 @@ def test_the_marks_are_where_they_are_looked_for(sides: dict[int, Side]) -> None
     for side in sides.values():
         for act in ACTIONS:
             act(side, "alice", 1)
-        for path in ("/usage", "/policy", "/members", "/keys", "/audit", "/audit.csv", "/audit.ndjson", "/account"):
+        for path in ("/usage", "/policy", "/members", "/users", "/keys", "/audit", "/audit.csv", "/audit.ndjson", "/account"):
             assert side.mark in side.open(path).text, path
         for path in ("/api/v1/usage", "/api/v1/users", "/api/v1/policy/overrides", "/api/v1/policy/history"):
             assert side.mark in side.ask("GET", path).text, path

@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from msgspec import Struct
 
 from tallyboard.errors import Invalid
-from tallyboard.intake.event import KEY_CHARACTERS_MAX, is_key
+from tallyboard.intake.event import KEY_CHARACTERS_MAX, UNATTRIBUTED, is_key
 from tallyboard.ledger import aliases
 from tallyboard.ledger.contract import Line, Session
 
 PAGE_USERS_MAX = 200
+LIKELY_MAX = 5
 _READ_AT_ONCE = 5_000
 _EMAIL = re.compile(r"[^@\s\x00-\x1f\x7f]{1,64}@[^@\s\x00-\x1f\x7f]{1,189}")
 
@@ -161,6 +162,33 @@ def persons(session: Session, account_id: int, search: str = "", after: str = ""
             break
         after = lines[-1][1]
     return _entries(session, account_id, found[:most])
+
+
+def entries(session: Session, account_id: int, keys: Sequence[str]) -> list[Entry]:
+    """The lines of some different keys; a key never seen is left out."""
+    lines = session.among(
+        "SELECT user_id, key, email, name, alias_of FROM app_user WHERE account_id = :account_id AND key IN $point_keys",
+        keys,
+        account_id=account_id,
+    )
+    return _entries(session, account_id, lines)
+
+
+def alike(session: Session, account_id: int, who: Entry) -> list[Entry]:
+    """Who is likely the same person as a user, because an email is the same or is the other's key, whatever the case; at most 5."""
+    texts = {text.lower() for text in (who.email, who.user) if text}
+    lines = session.among(
+        """
+        SELECT key FROM app_user WHERE account_id = :account_id AND lower(email) IN $keys
+        UNION
+        SELECT key FROM app_user WHERE account_id = :account_id AND lower(key) IN $keys
+        """,
+        sorted(texts),
+        account_id=account_id,
+    )
+    users = aliases.users_of(session, account_id, [key for (key,) in lines])
+    found = {str(users.get(key, key)) for (key,) in lines} - {who.user, UNATTRIBUTED}
+    return entries(session, account_id, sorted(found)[:LIKELY_MAX])
 
 
 def count(session: Session, account_id: int) -> int:

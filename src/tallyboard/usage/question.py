@@ -179,6 +179,32 @@ class Source:
         fewer = len({user_id for user_id, _, _ in kept}) - len({user_id for user_id, _, _ in added_up})
         return users - fewer, user_days - (len(kept) - len(added_up))
 
+    def last_days(self, user_ids: Sequence[int]) -> dict[int, int] | None:
+        """The last day of each of those users on which there is an event; None while days are rebuilt, when that would take long."""
+        if not self._from_days:
+            return None
+        lines = self._session.among(
+            """
+            SELECT user_id, max(day) FROM day_usage
+            WHERE account_id = :account_id AND zone_version = :version AND user_id IN $keys GROUP BY user_id
+            """,
+            self._families.members(user_ids),
+            account_id=self._account_id,
+            version=self._version,
+        )
+        found: dict[int, int] = {}
+        for user_id, day in lines:
+            user = self._families.user_of.get(user_id, user_id)
+            found[user] = max(day, found.get(user, day))
+        return found
+
+    def units_by_key(self, span: DayRange, user_ids: Sequence[int]) -> dict[int, int]:
+        """Units under single keys, whoever they are of; keys without an event in the range are left out."""
+        found: dict[int, int] = {}
+        for user_id, _, units in self._kept_days(span, user_ids):
+            found[user_id] = found.get(user_id, 0) + units
+        return found
+
     def _kept_days(self, span: DayRange, user_ids: Sequence[int]) -> list[UserDay]:
         """Days under the keys that were sent."""
         if self._from_days:

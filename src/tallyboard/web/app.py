@@ -25,6 +25,7 @@ from tallyboard.web.pages import (
     routes,
     set_up_routes,
     sign_in_routes,
+    users_routes,
 )
 from tallyboard.web.scim import with_scim
 
@@ -34,6 +35,7 @@ ROUTES = [
     *openid_routes.ROUTES,
     *account_routes.ROUTES,
     *members_routes.ROUTES,
+    *users_routes.ROUTES,
     *my_routes.ROUTES,
     *set_up_routes.ROUTES,
     routes.get_usage_page,
@@ -74,7 +76,20 @@ ROUTES = [
     document.get_document,
 ]
 REQUEST_BYTES_MAX = 1_048_576
-_PAGE_PREFIXES = ("/usage", "/policy", "/sign-", "/account", "/members", "/invitation", "/set-up", "/my", "/keys", "/intake", "/audit")
+_PAGE_PREFIXES = (
+    "/usage",
+    "/policy",
+    "/sign-",
+    "/account",
+    "/members",
+    "/users",
+    "/invitation",
+    "/set-up",
+    "/my",
+    "/keys",
+    "/intake",
+    "/audit",
+)
 
 
 def create(app: App) -> ASGIApp:

@@ -20,6 +20,7 @@ NAVIGATION = (
     ("/usage", "Credit Usage", "chart"),
     ("/policy", "Credit Policy", "sliders"),
     ("/members", "Members", "people"),
+    ("/users", "Users", "directory"),
     ("/keys", "API Keys", "key"),
     ("/intake", "Intake", "arrow"),
     ("/audit", "Audit Log", "log"),

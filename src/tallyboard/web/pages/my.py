@@ -45,6 +45,7 @@ def context(own: Own, view: View, now_us: int) -> dict[str, object]:
         "chart_action": MY,
         "person": "you",
         "user_chip": None,
+        "also": None,
         "day_chip": Chip(links.address(View(view.window), MY), figures.full_date(view.day), True) if view.day else None,
         "day_fields": links.parameters(view, "day"),
         "lines": _lines(own, view),

@@ -7,11 +7,15 @@ from msgspec import Struct, structs
 from tallyboard import days
 from tallyboard.policy.reach import Reach
 from tallyboard.usage.overview import Overview
+from tallyboard.usage.report import short_identifier
 from tallyboard.web.pages import figures, links
 from tallyboard.web.pages.chart import chart
+from tallyboard.web.pages.frame import address
 from tallyboard.web.pages.kpis import kpis
 from tallyboard.web.pages.names import primary
 from tallyboard.web.pages.table import table
+
+ALSO_SHOWN_MAX = 5
 
 
 class WindowChoice(Struct, frozen=True):
@@ -50,12 +54,26 @@ def context(overview: Overview, axis_floor_units: int = 0, reach: Reach | None =
         "chart": drawn,
         "table": table(overview, drawn.axis.top_units, reach),
         "person": primary(overview.person.usage) if overview.person else "",
+        "also": _also(overview),
         "day_chip": _day_chip(overview, view.day) if view.day else None,
         "user_chip": Chip(links.with_changes(view, user=None), "All users", view.day is None) if overview.person else None,
         "clear_search": links.with_changes(view, search=""),
         "export": links.address(view, links.USAGE_CSV),
         "day_fields": links.parameters(view, "day"),
         "search_fields": links.parameters(view, "q"),
+    }
+
+
+def _also(overview: Overview) -> dict[str, object] | None:
+    """The other keys that mean the selected user."""
+    keys = overview.person.aliases if overview.person else ()
+    if not keys:
+        return None
+    assert overview.person is not None
+    return {
+        "known": [short_identifier(key) for key in keys[:ALSO_SHOWN_MAX]],
+        "more": len(keys[ALSO_SHOWN_MAX:]),
+        "href": address("/users", q=overview.person.usage.user),
     }
 
 
