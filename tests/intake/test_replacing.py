@@ -27,7 +27,7 @@ from tallyboard.intake.replacing import From, Line, Replacing, Report, Tally, Wi
 from tallyboard.ledger import buckets, rollups, writer
 from tallyboard.ledger.contract import Batch
 from tallyboard.ledger.writer import Writer
-from tallyboard.people import erasure, source_of_record
+from tallyboard.people import aliases, erasure, source_of_record
 from tallyboard.rates import card
 from tallyboard.rates.charge import Charger
 
@@ -206,6 +206,17 @@ def test_what_was_told_live_meanwhile_is_taken_back_unless_it_may_stand_beside(l
     assert corrections(ledger) == [("alice", "told live meanwhile")]
     assert told(ledger, said, beside=True)["changed"] == 1
     assert sorted(user for user, _, _ in kept(ledger)) == ["alice", "bob"]
+
+
+def test_what_was_told_live_under_another_key_of_a_user_is_told_live(ledger: Writer) -> None:
+    said = window(1, line("alice", output_tokens=10), line("bob", output_tokens=10))
+    tell_live(ledger, "laptop", FIRST_US + 9 * HOUR_US, "live")
+    assert told(ledger, said)["new"] == 2
+    ledger.change(lambda session: aliases.merge(session, NORTHWIND, "laptop", "alice", "test", NOW_US)).result()
+    assert told(ledger, said) == {"windows": 1, "lines": 2, "unchanged": 1, "set_aside": 1}
+    assert [user for user, _, _ in kept(ledger)] == ["bob"]
+    ledger.change(lambda session: aliases.undo(session, NORTHWIND, "laptop", "test", NOW_US)).result()
+    assert told(ledger, said) == {"windows": 1, "lines": 2, "changed": 1, "unchanged": 1}
 
 
 def test_of_whom_another_source_is_of_record_nothing_changes_any_more(ledger: Writer) -> None:

@@ -13,6 +13,7 @@ from msgspec.json import encode
 from tallyboard import days
 from tallyboard.days import DayRange
 from tallyboard.errors import Invalid
+from tallyboard.ledger import aliases
 from tallyboard.ledger.contract import Session
 from tallyboard.ledger.locking import LockedAccount, lock
 
@@ -86,14 +87,16 @@ def keep(session: Session, account_id: int, records: Sequence[Bucket]) -> None:
 
 
 def told_live(session: Session, account_id: int, account: LockedAccount, places: Collection[UserDay]) -> set[UserDay]:
-    """The users' days of which anything was told live: where there are more events than were made of reports."""
+    """The users' days of which anything was told live, under whichever of their keys: where there are more events than were made of reports."""
+    meant = aliases.keys_of(session, account_id, sorted({user for user, _ in places}))
     users: defaultdict[int, list[str]] = defaultdict(list)
     for user, day in sorted(set(places)):
         users[day].append(user)
     found: set[UserDay] = set()
     for day, of_day in users.items():
-        told, made = _told(session, account_id, account, day, of_day), _made(session, account_id, account, day, of_day)
-        found.update((user, day) for user in of_day if told.get(user, 0) > made.get(user, 0))
+        keys = sorted({key for user in of_day for key in meant[user].all})
+        told, made = _told(session, account_id, account, day, keys), _made(session, account_id, account, day, keys)
+        found.update((user, day) for user in of_day if any(told.get(key, 0) > made.get(key, 0) for key in meant[user].all))
     return found
 
 
