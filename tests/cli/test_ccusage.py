@@ -74,6 +74,18 @@ def test_a_date_of_which_usage_was_told_live_is_set_aside_unless_that_is_wanted_
     assert take(folder, DAILY, "--beside-live")["new"] == 1
 
 
+def test_a_date_is_told_live_under_any_key_of_the_user(folder: Path) -> None:
+    """The agent on a machine names the machine, the report its user: merged, one fills the gaps of the other."""
+    live = {"specversion": "1.0", "id": "1", "source": "/app", "type": "ai.usage.recorded", "subject": "laptop"}
+    live["time"] = "2026-11-22T01:00:00Z"
+    tallyboard("import", "-", data=folder, stdin=json.dumps({**live, "data": {"requests": 1}}).encode())
+    tallyboard("user", "set", "alice@example.com", data=folder)
+    tallyboard("user", "merge", "laptop", "alice@example.com", data=folder)
+    assert take(folder, DAILY) == {"windows": 1, "lines": 1, "set_aside": 1}
+    tallyboard("user", "unmerge", "laptop", data=folder)
+    assert take(folder, DAILY) == {"windows": 1, "lines": 1, "new": 1, "unrated": 1}
+
+
 def test_what_is_no_daily_report_is_refused_in_a_sentence(folder: Path) -> None:
     told = refusal("import", *ALICE, DATA / "ccusage" / "session.json", folder=folder)
     assert "a report by sessions, which repeats the usage of the daily one; import what `ccusage daily --json` prints" in told
