@@ -29,7 +29,7 @@ from tests.client.conftest import LIMIT, REQUEST, REQUESTS_MAX, Limited
 from tests.client.road import Lost, Road, Says
 
 USED = {"requests": 1, "model": "small"}
-QUICK = {"patience_s": 0.4}
+QUICK = {"patience_s": 1.0}
 
 
 class Awaited:
