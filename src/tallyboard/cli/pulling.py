@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from datetime import date
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Protocol
 
 import msgspec
 import typer
@@ -59,64 +59,42 @@ class Pull(Struct, frozen=True):
     as_json: bool
 
 
-Reports = Callable[[Asker, Stretch, Names], Iterable[tuple[str, Iterator[Window]]]]
+class Provider(Protocol):
+    """A module of `pulls` whose reports later ones replace."""
+
+    VARIABLE: str
+    SOURCE: str
+
+    def place(self, key: str, base_url: str | None) -> Place:
+        """Where to ask, and as whom."""
+
+    def reports(self, asker: Asker, stretch: Stretch, names: Names) -> Iterable[tuple[str, Iterator[Window]]]:
+        """Each report's scope and windows."""
 
 
-@group.command("openai")
-def pull_openai(
-    first: First = None,
-    last: Last = None,
-    key_file: KeyFile = None,
-    base_url: BaseUrl = None,
-    user_map: UserMap = None,
-    name: Name = None,
-    beside_live: BesideLive = False,
-    account: Of = None,
-    data: Data = None,
-    as_json: Json = False,
-) -> None:
-    """OpenAI: tokens and requests by hour, user and model. The admin key is in OPENAI_ADMIN_KEY."""
-    pull = Pull(first, last, key_file, base_url, user_map, name, beside_live, account, data, as_json)
-    place = openai.place(_key(openai.VARIABLE, key_file), base_url)
-    _replace(pull, openai.SOURCE, place, openai.reports)
+def _pull(provider: Provider, command: str, about: str) -> None:
+    """Make the command that pulls the reports of a provider."""
+
+    @group.command(command, help=f"{about} in {provider.VARIABLE}.")
+    def pull(
+        first: First = None,
+        last: Last = None,
+        key_file: KeyFile = None,
+        base_url: BaseUrl = None,
+        user_map: UserMap = None,
+        name: Name = None,
+        beside_live: BesideLive = False,
+        account: Of = None,
+        data: Data = None,
+        as_json: Json = False,
+    ) -> None:
+        wanted = Pull(first, last, key_file, base_url, user_map, name, beside_live, account, data, as_json)
+        _replace(wanted, provider, provider.place(_key(provider.VARIABLE, key_file), base_url))
 
 
-@group.command("anthropic")
-def pull_anthropic(
-    first: First = None,
-    last: Last = None,
-    key_file: KeyFile = None,
-    base_url: BaseUrl = None,
-    user_map: UserMap = None,
-    name: Name = None,
-    beside_live: BesideLive = False,
-    account: Of = None,
-    data: Data = None,
-    as_json: Json = False,
-) -> None:
-    """Anthropic: tokens and requests by hour, user, model and product. The key is in ANTHROPIC_ADMIN_KEY."""
-    pull = Pull(first, last, key_file, base_url, user_map, name, beside_live, account, data, as_json)
-    place = anthropic.place(_key(anthropic.VARIABLE, key_file), base_url)
-    _replace(pull, anthropic.SOURCE, place, anthropic.reports)
-
-
-@group.command("cursor")
-def pull_cursor(
-    first: First = None,
-    last: Last = None,
-    key_file: KeyFile = None,
-    base_url: BaseUrl = None,
-    user_map: UserMap = None,
-    name: Name = None,
-    beside_live: BesideLive = False,
-    account: Of = None,
-    data: Data = None,
-    as_json: Json = False,
-) -> None:
-    """Cursor: tokens and requests by hour, user, model and kind. The team's key is in CURSOR_API_KEY."""
-    pull = Pull(first, last, key_file, base_url, user_map, name, beside_live, account, data, as_json)
-    place = cursor.place(_key(cursor.VARIABLE, key_file), base_url)
-    _replace(pull, cursor.SOURCE, place, cursor.reports)
+_pull(openai, "openai", "OpenAI: tokens and requests by hour, user and model. The admin key is")
+_pull(anthropic, "anthropic", "Anthropic: tokens and requests by hour, user, model and product. The key is")
+_pull(cursor, "cursor", "Cursor: tokens and requests by hour, user, model and kind. The team's key is")
 
 
 @group.command("litellm")
@@ -171,7 +149,7 @@ class Calls(Struct):
             setattr(self, name, getattr(self, name) + getattr(outcome, name))
 
 
-def _replace(pull: Pull, source: str, place: Place, reports: Reports) -> None:
+def _replace(pull: Pull, provider: Provider, place: Place) -> None:
     """Fetch reports and have them replace what was counted of them before."""
     now_us = clock.now_us()
     stretch, names = _stretch(pull.first, pull.last, now_us), _names(pull.user_map)
@@ -181,8 +159,8 @@ def _replace(pull: Pull, source: str, place: Place, reports: Reports) -> None:
             account_id = account_id_of(session, pull.account)
         origin = From(account_id, ACTOR, app.charger(account_id))
         with _progress(place.name, stretch) as watched:
-            for scope, windows in reports(asker, stretch, names):
-                report = Report(_source(source, pull.name), scope, now_us, pull.beside_live)
+            for scope, windows in provider.reports(asker, stretch, names):
+                report = Report(_source(provider.SOURCE, pull.name), scope, now_us, pull.beside_live)
                 replacing = Replacing(app.ledger, report, origin)
                 try:
                     replacing.take(watched(scope, windows), now_us)
