@@ -263,7 +263,8 @@ def test_an_override_that_expires_no_longer_counts_at_the_very_next_check(server
     assert {status for status, at_us in seen if at_us < expires_us} <= {429}
     wait_until(lambda: clock.now_us() >= expires_us, "it expires")
     assert checked(server) == 200
-    assert server.request("GET", "/api/v1/policy/overrides/bob", "read").json()["in_force"] is False
+    left = server.request("GET", "/api/v1/policy/overrides/bob", "read")
+    assert left.status_code == 404 or left.json()["in_force"] is False  # Housekeeping ends what has expired, sooner or later.
 
 
 def test_a_hold_that_expires_no_longer_counts_at_the_very_next_check(server: Server) -> None:
