@@ -4,6 +4,7 @@ import gzip
 import json
 import socket
 import subprocess
+import sys
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -281,3 +282,12 @@ def test_the_demo_reaches_a_signed_in_page(tmp_path: Path) -> None:
 def test_a_port_in_use_is_told(folder: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         assert "choose another with --port" in refused("serve", "--port", taken.getsockname()[1], data=folder)
+
+
+def test_a_command_loads_only_what_it_needs() -> None:
+    """Starting is what most commands take longest for: what a page, a provider or telemetry needs is not loaded to make a key."""
+    loaded = "import sys; sys.argv[1:] = ['key', '--help']; import tallyboard.cli, atexit; atexit.register(lambda: print(*sys.modules)); tallyboard.cli.main()"
+    done = subprocess.run([sys.executable, "-P", "-c", loaded], capture_output=True, check=True, text=True, env=environment())
+    modules = set(done.stdout.splitlines()[-1].split())
+    assert "tallyboard.cli.key" in modules
+    assert not modules & {"httpx", "google.protobuf", "jinja2", "litestar", "psycopg", "pyarrow", "tallyboard.cli.serving"}

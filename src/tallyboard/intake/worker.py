@@ -1,8 +1,7 @@
-"""Decides large bodies in another process, so that the threads that answer and write need not share the processor with it.
+"""Has large bodies decided in another process, so that the threads that answer and write need not share the processor with it.
 
-A worker is this module, run as a program: it reads questions from its standard input and writes answers to its
-standard output until the input ends, which it does when the server ends, however that ends. It does what the server
-does with a small body, by the same functions. What it does not answer is left to the caller: nothing depends on a worker.
+A worker is the module `answering`, run as a program. It does what the server does with a small body, by the same functions. What
+it does not answer is left to the caller: nothing depends on a worker.
 """
 
 import subprocess
@@ -11,26 +10,20 @@ import threading
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
-from functools import lru_cache
 from itertools import chain
 from typing import IO
 
 from msgspec import MsgspecError, Raw, Struct
 from msgspec.msgpack import Decoder, Encoder
 
-from tallyboard.intake.accept import Accepted, Sender, accept
-from tallyboard.intake.cloudevents import decode
+from tallyboard.intake.accept import Accepted, Sender
 from tallyboard.intake.event import Refusal
-from tallyboard.intake.otlp import request as otlp
 from tallyboard.intake.otlp.usage import Signal
 from tallyboard.ledger.contract import Entry
-from tallyboard.rates import card
-from tallyboard.rates.charge import Charger
 
 LOSSES_MAX = 3
+_PROGRAM = "tallyboard.intake.answering"
 _LENGTH_BYTES = 8
-_PART_ENTRIES = 250
-_CARDS_REMEMBERED_MAX = 100
 
 
 class Question(Struct, frozen=True, array_like=True):
@@ -47,7 +40,7 @@ class Question(Struct, frozen=True, array_like=True):
     signal: Signal | None = None
 
 
-class _Answer(Struct, frozen=True, array_like=True):
+class Answer(Struct, frozen=True, array_like=True):
     """What a request's events became, in parts of which each is read in a fraction of a millisecond.
 
     Whoever reads keeps the interpreter to itself, and with it every other request waits: no longer than for one part.
@@ -58,8 +51,7 @@ class _Answer(Struct, frozen=True, array_like=True):
 
 
 _encode = Encoder().encode
-_question = Decoder(Question).decode
-_answer = Decoder(_Answer).decode
+_answer = Decoder(Answer).decode
 _entries = Decoder(tuple[Entry, ...]).decode
 
 
@@ -100,8 +92,8 @@ class Worker:
             process = self._process = self._process or _start()
             assert process.stdin is not None
             assert process.stdout is not None
-            _write(process.stdin, asked)
-            answered = _read(process.stdout)
+            write(process.stdin, asked)
+            answered = read(process.stdout)
         except Exception:  # noqa: BLE001  The caller goes on without a worker.
             self._losses += 1
             self._lose()
@@ -121,28 +113,7 @@ class Worker:
 
 def _start() -> subprocess.Popen[bytes]:
     # A process group of its own: Ctrl+C is for the server, which then ends its worker.
-    return subprocess.Popen((sys.executable, "-P", "-m", __name__), stdin=subprocess.PIPE, stdout=subprocess.PIPE, process_group=0)  # noqa: S603
-
-
-def main() -> None:
-    """Answer questions until there are no more."""
-    with suppress(EOFError, BrokenPipeError):
-        while True:
-            _write(sys.stdout.buffer, answer(_question(_read(sys.stdin.buffer))))
-
-
-def answer(question: Question) -> bytes:
-    """What a request's events became; nothing where they are no events or anything else is wrong: the caller will find out the same."""
-    try:
-        items = (
-            otlp.decode(question.signal, question.headers, question.body) if question.signal else decode(question.headers, question.body)
-        )
-        accepted = accept(items, question.sender, _charger(question.rates), question.now_us)
-        entries = accepted.entries
-        parts = [Raw(_encode(entries[start : start + _PART_ENTRIES])) for start in range(0, len(entries), _PART_ENTRIES)]
-        return _encode(_Answer(accepted.refused, parts))
-    except Exception:  # noqa: BLE001  Whatever it is, the caller meets it again where it can be answered and logged.
-        return b""
+    return subprocess.Popen((sys.executable, "-P", "-m", _PROGRAM), stdin=subprocess.PIPE, stdout=subprocess.PIPE, process_group=0)  # noqa: S603
 
 
 def _read_answer(answered: bytes) -> Accepted:
@@ -150,18 +121,15 @@ def _read_answer(answered: bytes) -> Accepted:
     return Accepted(tuple(chain.from_iterable([_entries(part) for part in found.parts])), found.refused)
 
 
-@lru_cache(maxsize=_CARDS_REMEMBERED_MAX)
-def _charger(rates: str) -> Charger:
-    return Charger(card.read(rates))
-
-
-def _write(file: IO[bytes], message: bytes) -> None:
+def write(file: IO[bytes], message: bytes) -> None:
+    """Write a message, its length first."""
     file.write(len(message).to_bytes(_LENGTH_BYTES))
     file.write(message)
     file.flush()
 
 
-def _read(file: IO[bytes]) -> bytes:
+def read(file: IO[bytes]) -> bytes:
+    """Read a message; EOFError where there is none, or not all of it."""
     return _exactly(file, int.from_bytes(_exactly(file, _LENGTH_BYTES)))
 
 
@@ -170,7 +138,3 @@ def _exactly(file: IO[bytes], size: int) -> bytes:
     if len(found) < size:
         raise EOFError
     return found
-
-
-if __name__ == "__main__":
-    main()
