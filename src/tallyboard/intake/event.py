@@ -29,6 +29,7 @@ _RFC3339 = re.compile(
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _canonical = Encoder(order="deterministic", decimal_format="number").encode
 _content = blake2b(digest_size=8)
+_BRACE, _BRACKET = b"{["
 _SOURCES_REMEMBERED_MAX = 1_024
 
 
@@ -92,18 +93,14 @@ class UsageEvent(Struct, frozen=True, gc=False, array_like=True):
 
 def check(*, source: str, id: str, type: str, user: str | None, time: str | None, data: Mapping[str, object], now_us: int) -> UsageEvent:
     """The event those attributes describe; Refused says which of them is wrong. No `time` means now."""
-    user = user or ""
-    if not (id and source and type and _plain(f"{id}{source}{type}{user}")):
+    user, model = user or "", data.get("model", "")
+    if not (id and source and type and isinstance(model, str) and _plain(f"{id}{source}{type}{user}{model}")):
         _check_keys(id=id, source=source, type=type, subject=user)
+        model = _checked_model(model)
     at_us = now_us if time is None else parse_time(time, now_us)
     document = _document(data)
     if len(document) + len(id) + len(source) + len(type) > EVENT_BYTES_MAX:
         raise Refused(Reason.EVENT_TOO_LARGE, f"the event is larger than {EVENT_BYTES_MAX:,} bytes; send fewer or shorter fields")
-    model = data.get("model")
-    if model is not None and not isinstance(model, str):
-        raise Refused(Reason.BAD_DATA, "data.model must be a text")
-    if model and not _plain(model):
-        _check_keys(**{"data.model": model})
     text = document.decode()
     content = _content.copy()
     content.update(f"{user}\0{'' if time is None else at_us}\0{type}\0{text}".encode())
@@ -115,7 +112,7 @@ def check(*, source: str, id: str, type: str, user: str | None, time: str | None
         user or UNATTRIBUTED,
         at_us,
         type,
-        model or "",
+        model,
         text,
         _calls(data),
     )
@@ -178,13 +175,23 @@ def _check_keys(**values: str | None) -> None:
             raise Refused(Reason.BAD_TEXT, f"{name} holds a control character")
 
 
+def _checked_model(model: object) -> str:
+    if model is None:
+        return ""
+    if not isinstance(model, str):
+        raise Refused(Reason.BAD_DATA, "data.model must be a text")
+    if model:
+        _check_keys(**{"data.model": model})
+    return model
+
+
 def _document(data: Mapping[str, object]) -> bytes:
     try:
         document = _canonical(data)
     except (OverflowError, RecursionError, ValueError) as error:
         _check_depth(data, 2)
         raise Refused(Reason.BAD_DATA, f"data cannot be written as JSON: {error}") from None
-    if document.find(b"{", 1) > 0 or b"[" in document:
+    if document.rfind(_BRACE) > 0 or _BRACKET in document:
         _check_depth(data, 2)
     return document
 

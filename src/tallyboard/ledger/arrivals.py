@@ -4,10 +4,10 @@ For people who look after intake; no figure of usage depends on it. What was kep
 refused never reaches the ledger: it is noted by whoever refused it, a little later.
 """
 
-from bisect import bisect_right
-from collections.abc import Iterable
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from enum import StrEnum
-from itertools import pairwise
+from operator import add
 
 from msgspec import Struct
 from msgspec.json import decode
@@ -19,6 +19,7 @@ HOUR_US = 3_600_000_000
 KEPT_HOURS = 30 * 24
 EXAMPLE_CHARACTERS_MAX = 500
 _LATE_US = (60_000_000, HOUR_US, 24 * HOUR_US)
+_NOTHING = (0,) * 9
 
 
 class Kind(StrEnum):
@@ -60,20 +61,19 @@ class Arrival(Struct, frozen=True):
     def outcome(self) -> Outcome:
         """What became of it, as its sender is told."""
         unrated = sum(not entry.rated for entry in self.fresh)
-        return Outcome(len(self.fresh), len(self.known), len(self.conflicts), unrated, _unattributed(self), len(self.aside))
+        unattributed = sum(entry.event.user == UNATTRIBUTED for entry in self.fresh)
+        return Outcome(len(self.fresh), len(self.known), len(self.conflicts), unrated, unattributed, len(self.aside))
 
 
 def count(session: Session, account_id: int, arrived: Iterable[Arrival]) -> None:
     """Count batches, in the transaction that keeps them."""
-    lines: dict[tuple[int, str, str], list[int]] = {}
+    lines: dict[tuple[int, str, str], Sequence[int]] = {}
     notes: list[Note] = []
     for batch in arrived:
-        hour = batch.received_us // HOUR_US
-        for source, part in _by_source(batch).items():
-            sums = lines.setdefault((hour, batch.sender, source), [0] * 9)
-            for place, number in enumerate(_numbers(part)):
-                sums[place] += number
-            sums[8] = max(sums[8], batch.received_us)
+        for source, numbers in _by_source(batch).items():
+            place = batch.received_us // HOUR_US, batch.sender, source
+            *sums, last_us = lines.get(place, _NOTHING)
+            lines[place] = (*map(add, sums, numbers), max(last_us, batch.received_us))
         notes += _notes(batch)
     session.many(
         """
@@ -129,28 +129,26 @@ def forget(session: Session, account_id: int, now_us: int) -> None:
     session.run("DELETE FROM arrival_note WHERE account_id = :account_id AND hour < :before", account_id=account_id, before=before)
 
 
-def _by_source(batch: Arrival) -> dict[str, Arrival]:
-    """A batch in parts of one source each."""
-    parts: dict[str, Arrival] = {}
-    for name in ("fresh", "known", "conflicts", "aside"):
-        for entry in getattr(batch, name):
-            source = entry.event.source
-            if source not in parts:
-                parts[source] = Arrival(batch.sender, batch.received_us, [], [], [])
-            getattr(parts[source], name).append(entry)
-    return parts
-
-
-def _numbers(part: Arrival) -> tuple[int, ...]:
-    """Accepted, duplicate, conflict, unattributed; of those accepted, within a minute, an hour, a day; and set aside."""
-    times = sorted(part.received_us - entry.event.at_us for entry in part.fresh)
-    ends = [bisect_right(times, late_us) for late_us in _LATE_US]
-    within = [end - before for before, end in pairwise((0, *ends))]
-    return (len(part.fresh), len(part.known), len(part.conflicts), _unattributed(part), *within, len(part.aside))
-
-
-def _unattributed(part: Arrival) -> int:
-    return sum(entry.event.user == UNATTRIBUTED for entry in part.fresh)
+def _by_source(batch: Arrival) -> dict[str, list[int]]:
+    """By source: accepted, duplicate, conflict, unattributed; of those accepted, within a minute, an hour, a day; and set aside."""
+    found: defaultdict[str, list[int]] = defaultdict(lambda: [0] * 8)
+    minute_us, hour_us, day_us = (batch.received_us - late_us for late_us in _LATE_US)
+    for entry in batch.fresh:
+        event = entry.event
+        numbers = found[event.source]
+        numbers[0] += 1
+        if event.user == UNATTRIBUTED:
+            numbers[3] += 1
+        if event.at_us >= minute_us:
+            numbers[4] += 1
+        elif event.at_us >= hour_us:
+            numbers[5] += 1
+        elif event.at_us >= day_us:
+            numbers[6] += 1
+    for place, entries in ((1, batch.known), (2, batch.conflicts), (7, batch.aside)):
+        for entry in entries:
+            found[entry.event.source][place] += 1
+    return found
 
 
 def _notes(batch: Arrival) -> list[Note]:

@@ -44,14 +44,14 @@ class Charger:
 
     def charge(self, type: str, model: str, data: Mapping[str, object], at_us: int) -> Charge:
         """The charge of an event; BadQuantity where a metered field is no usable number."""
-        if type not in self._types:
-            return _UNRATED
-        terms = self._terms(type, model)
+        terms = self._applicable.get((type, model)) or self._terms(type, model)
         whole = 0
         exact: Fraction | None = None
         rated = negative = False
         for field in data:
-            for term in terms.get(field, ()):
+            if field not in terms:
+                continue
+            for term in terms[field]:
                 quantity = term.quantity(data)
                 if quantity is None:
                     continue
@@ -70,7 +70,7 @@ class Charger:
     def quantities(self, type: str, model: str, data: Mapping[str, object]) -> dict[str, int | Fraction]:
         """What each meter counts of an event, by the meter's name; BadQuantity where a metered field is no usable number."""
         found: dict[str, int | Fraction] = {}
-        terms = self._terms(type, model) if type in self._types else {}
+        terms = self._terms(type, model)
         for field in data:
             for term in terms.get(field, ()):
                 quantity = term.quantity(data)
@@ -79,6 +79,8 @@ class Charger:
         return found
 
     def _terms(self, type: str, model: str) -> dict[str, list["_Term"]]:
+        if type not in self._types:
+            return {}
         found = self._applicable.get((type, model))
         if found is None:
             if len(self._applicable) >= _MODELS_REMEMBERED_MAX:
