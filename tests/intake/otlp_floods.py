@@ -24,6 +24,7 @@ PROTOBUF: dict[str, tuple[str, bytes]] = {
     "a million empty resources": ("traces", b"\x0a\x00" * MILLION * 4),
     "a million empty scopes": ("logs", framed(1, b"\x12\x00" * MILLION * 4)),
     "a million attributes": ("traces", framed(1, framed(2, framed(2, b"\x4a\x00" * MILLION * 4)))),
+    "five spans of a million attributes": ("traces", framed(1, framed(2, framed(2, b"\x4a\x00" * MILLION) * 5))),
     "a million attributes of a resource": ("logs", framed(1, framed(1, b"\x0a\x00" * MILLION * 4))),
     "a million attributes of a record": ("logs", framed(1, framed(2, framed(2, b"\x32\x00" * MILLION * 4)))),
     "a million series": ("metrics", framed(1, _MARK + framed(2, framed(2, _NAME + framed(7, _POINT * 400_000 + b"\x18\x01"))))),

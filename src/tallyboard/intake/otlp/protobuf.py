@@ -1,7 +1,8 @@
 """OTLP as protobuf: frames are taken apart by the protobuf package, attributes only where they are read.
 
 The messages are described here by the few fields that are read, with everything below a record as bytes. So what an
-application sends besides costs next to nothing, and nothing is nested: there is no depth to exhaust.
+application sends besides costs next to nothing, and there is no depth to exhaust. A request is taken apart in one go: each
+further go would copy most of it.
 Source: opentelemetry-proto 1.9, trace.proto, logs.proto, metrics.proto, common.proto.
 """
 
@@ -33,7 +34,9 @@ from tallyboard.intake.otlp.records import (
     span_id,
 )
 
-_UNCOUNTED_BYTES = 4 << 20
+_UNCOUNTED_BYTES = 512 << 10
+_TO_RECORDS = ({1}, {1, 2})
+"""The fields that lead from a request to a resource's part of it, and on to the attributes of the resource and the records of its scopes."""
 _FIELDS_MAX = 100_000
 _VARINT, _BYTES = 0, 2
 _SIZES = {1: 8, 5: 4}
@@ -52,8 +55,17 @@ _REMEMBERED_BYTES_MAX = 100
 _F = FieldDescriptorProto
 
 _MESSAGES = {
-    # A request, a resource's part of it, a scope's part of that, a resource and a scope: all of them are lists in field 1 and 2.
-    "Level": {"first": (1, "bytes*"), "second": (2, "bytes*")},
+    "Resource": {"attributes": (1, "bytes*")},
+    "Scope": {"name": (1, "bytes")},
+    **{
+        name: fields
+        for of, record in (("Spans", "Span"), ("LogRecords", "LogRecord"), ("Metrics", "bytes"))
+        for name, fields in {
+            f"{of}OfScope": {"scope": (1, "Scope"), "records": (2, f"{record}*")},
+            f"{of}OfResource": {"resource": (1, "Resource"), "scopes": (2, f"{of}OfScope*")},
+            of: {"resources": (1, f"{of}OfResource*")},
+        }.items()
+    },
     "Span": {"trace": (1, "bytes"), "span": (2, "bytes"), "end_ns": (8, "fixed64"), "attributes": (9, "bytes*")},
     "LogRecord": {
         "at_ns": (1, "fixed64"),
@@ -94,16 +106,18 @@ def _described() -> dict[str, Any]:
         message: DescriptorProto = file.message_type.add(name=name)
         for field, (number, kind) in fields.items():
             label = _F.LABEL_REPEATED if kind.endswith("*") else _F.LABEL_OPTIONAL
-            message.field.add(name=field, number=number, type=_TYPES[kind.rstrip("*")], label=label)
+            one = kind.rstrip("*")
+            message_type = {} if one in _TYPES else {"type_name": f".tallyboard.otlp.{one}"}
+            message.field.add(name=field, number=number, type=_TYPES.get(one, _F.TYPE_MESSAGE), label=label, **message_type)
     pool = DescriptorPool()
     pool.AddSerializedFile(file.SerializeToString())
     return {name: GetMessageClass(pool.FindMessageTypeByName(f"tallyboard.otlp.{name}")) for name in _MESSAGES}
 
 
 _class = _described()
-_level = _class["Level"].FromString
-_span = _class["Span"].FromString
-_log_record = _class["LogRecord"].FromString
+_spans = _class["Spans"].FromString
+_log_records = _class["LogRecords"].FromString
+_metrics = _class["Metrics"].FromString
 _metric = _class["Metric"].FromString
 _points = _class["Points"].FromString
 _shapes = (
@@ -117,19 +131,19 @@ _any_value = _class["AnyValue"].FromString
 
 def spans(body: bytes) -> list[Span | Refused]:
     """The spans of an ExportTraceServiceRequest; BadBody where it is none."""
-    return _each(body, _read_span)
+    return _each(_spans, body, _read_span)
 
 
 def log_records(body: bytes) -> list[LogRecord | Refused]:
     """The records of an ExportLogsServiceRequest; BadBody where it is none."""
-    return _each(body, _read_log_record)
+    return _each(_log_records, body, _read_log_record)
 
 
 def points(body: bytes) -> list[Point | Refused]:
     """The points that count of an ExportMetricsServiceRequest; BadBody where it is none."""
     found: list[Point | Refused] = []
     with _whole():
-        for source, of_resource, metrics in _scopes(body):
+        for source, of_resource, metrics in _scopes(_metrics, body):
             if counts_metrics(source):
                 for encoded in metrics:
                     found += _read_metric(source, of_resource, encoded)
@@ -137,16 +151,16 @@ def points(body: bytes) -> list[Point | Refused]:
     return found
 
 
-def _each(body: bytes, read: Callable[[Source, bytes], Told]) -> list[Told | Refused]:
+def _each(request: Callable[[bytes], Any], body: bytes, read: Callable[[Source, Any], Told]) -> list[Told | Refused]:
     found: list[Told | Refused] = []
     with _whole():
-        for source, _, records in _scopes(body):
+        for source, _, records in _scopes(request, body):
             check_records(len(found) + len(records))
             for record in records:
                 try:
                     found.append(read(source, record))
                 except Refused as refused:
-                    found.append(refused)
+                    found.append(refused.with_traceback(None))  # Which would keep all of the request in memory.
     return found
 
 
@@ -158,24 +172,16 @@ def _whole() -> Iterator[None]:
         raise BadBody(400, "the body is not the protobuf message that this path takes, or it ends too early") from None
 
 
-def _scopes(body: bytes) -> Iterator[tuple[Source, list[bytes], list[bytes]]]:
-    """Every scope: who sends, all attributes of its resource, its records; attributes and records undecoded."""
-    for part in level(body).first:
-        of_resource = level(part)
-        pairs = level(b"".join(of_resource.first)).first
+def _scopes(request: Callable[[bytes], Any], body: bytes) -> Iterator[tuple[Source, Sequence[bytes], Sequence[Any]]]:
+    """Every scope: who sends, all attributes of its resource as they are encoded, its records."""
+    for part in request(_bounded(body, _TO_RECORDS)).resources:
+        pairs = part.resource.attributes
         try:
             resource = attributes(pairs)
         except Refused as refused:
             raise BadBody(413, f"of a resource, {refused.detail}") from None
-        for scope in of_resource.second:
-            of_scope = level(scope)
-            names = level(b"".join(of_scope.first)).first
-            yield Source(resource, text(names[-1]) if names else ""), pairs, of_scope.second
-
-
-def level(message: bytes) -> Any:
-    """A message as two lists."""
-    return _level(_bounded(message))
+        for scope in part.scopes:
+            yield Source(resource, text(scope.scope.name)), pairs, scope.records
 
 
 def attributes(pairs: Sequence[bytes]) -> Attributes:
@@ -265,20 +271,18 @@ def _value(encoded: bytes) -> Value | None:
     return float(read.number) if read.HasField("number") else None
 
 
-def _read_span(source: Source, message: bytes) -> Span:
-    read = _span(_bounded(message))
+def _read_span(source: Source, read: Any) -> Span:
     return Span(source, span_id(read.trace.hex(), read.span.hex()), read.end_ns, attributes(read.attributes))
 
 
-def _read_log_record(source: Source, message: bytes) -> LogRecord:
-    read = _log_record(_bounded(message))
+def _read_log_record(source: Source, read: Any) -> LogRecord:
     found = attributes(read.attributes)
     body = _value(read.body) if 2 < len(read.body) < BODY_NAME_CHARACTERS_MAX else ""
     name = name_of(found, text(read.name), body if isinstance(body, str) else "")
     return LogRecord(source, span_id(read.trace.hex(), read.span.hex()), name, read.at_ns, read.observed_ns, found)
 
 
-def _read_metric(source: Source, of_resource: list[bytes], message: bytes) -> Iterator[Point | Refused]:
+def _read_metric(source: Source, of_resource: Sequence[bytes], message: bytes) -> Iterator[Point | Refused]:
     """The points of a metric that counts tokens. A counter that may fall says nothing of usage."""
     metric = _metric(_bounded(message))
     name = text(metric.name)
@@ -294,7 +298,7 @@ def _read_metric(source: Source, of_resource: list[bytes], message: bytes) -> It
                 yield refused
 
 
-def _read_point(source: Source, of_resource: list[bytes], metric: str, temporality: int, point: Any) -> Point:
+def _read_point(source: Source, of_resource: Sequence[bytes], metric: str, temporality: int, point: Any) -> Point:
     read = attributes(point.attributes)
     others = [pair for pair in point.attributes if _name(pair) not in CLASS_ATTRIBUTES]
     whole = hasattr(point, "integer") and point.HasField("integer")
@@ -303,9 +307,17 @@ def _read_point(source: Source, of_resource: list[bytes], metric: str, temporali
     return Point(source, metric, identity, read, point.start_ns, point.at_ns, value, temporality)
 
 
-def _bounded(message: bytes) -> bytes:
-    """A message that may be taken apart. One of millions of empty parts would take many times its size in memory: they are counted first."""
-    at, count, end = 0, 0, len(message) if len(message) > _UNCOUNTED_BYTES else 0
+def _bounded(message: bytes, path: Sequence[set[int]] = ()) -> bytes:
+    """A message that may be taken apart. One of millions of empty parts would take many times its size in memory: they are counted first.
+
+    So are the parts of parts along a path of fields, which are taken apart with it.
+    """
+    if len(message) > _UNCOUNTED_BYTES:
+        _count(message, 0, len(message), path, 0)
+    return message
+
+
+def _count(message: bytes, at: int, end: int, path: Sequence[set[int]], count: int) -> int:
     while at < end:
         count += 1
         if count > _FIELDS_MAX:
@@ -314,6 +326,8 @@ def _bounded(message: bytes) -> bytes:
         kind = tag & 7
         if kind == _BYTES:
             size, at = _varint(message, at)
+            if path and tag >> 3 in path[0]:
+                count = _count(message, at, min(at + size, end), path[1:], count)
             at += size
         elif kind == _VARINT:
             _, at = _varint(message, at)
@@ -321,10 +335,12 @@ def _bounded(message: bytes) -> bytes:
             at += _SIZES[kind]
         else:
             raise DecodeError
-    return message
+    return count
 
 
 def _varint(message: bytes, at: int) -> tuple[int, int]:
+    if at < len(message) and message[at] < _LONG:
+        return message[at], at + 1
     number = shift = 0
     for byte in message[at : at + 10]:
         at += 1
