@@ -70,10 +70,11 @@ def _everything(folder: Path, progress: Progress) -> list[Line]:
 
 def _intake_lines(speeds: list[Speed]) -> Iterator[Line]:
     for speed in speeds:
-        what = f"intake over HTTP, {speed.spread}, {speed.size:,} events a request (beside: baseline)"
+        load = speed.load
+        what = f"intake over HTTP, {load.spread}, {load.size:,} events a request over {load.connections} connections (beside: baseline)"
         figures = f"{speed.tallyboard:,.0f}/s", f"{speed.baseline:,.0f}/s"
         ratio, bar, met = at_least(speed.times, intake.BAR_TIMES)
-        yield Line(what, *figures, ratio, bar, met) if speed.size == intake.BAR_SIZE else Line(what, *figures, ratio)
+        yield Line(what, *figures, ratio, bar, met) if load.size == intake.BAR_SIZE else Line(what, *figures, ratio)
 
 
 def _otlp_lines(found: list[Decoded], by_door: list[Door]) -> Iterator[Line]:

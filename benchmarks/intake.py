@@ -32,8 +32,10 @@ LOADS = (
     Load(LAST_MONTH, 1, 1_000, 32),
     Load(LAST_MONTH, 100, 100, 8),
     Load(LAST_MONTH, 1_000, 20, 4),
+    Load(LAST_MONTH, 1_000, 40, 8),
     Load(LAST_MONTH, 10_000, 4, 2),
     Load(LAST_HOUR, 1_000, 20, 4),
+    Load(LAST_HOUR, 1_000, 40, 8),
 )
 WARM_UP = Load(LAST_MONTH, 100, 10, 4)
 UNITS_AN_EVENT = 200_000
@@ -41,10 +43,9 @@ BAR_SIZE, BAR_TIMES = 1_000, 5.0
 
 
 class Speed(Struct, frozen=True):
-    """Acknowledged events/s at one batch size, medians of the rounds; `times` is the median of each round's ratio."""
+    """Acknowledged events/s under one load, medians of the rounds; `times` is the median of each round's ratio."""
 
-    spread: str
-    size: int
+    load: Load
     tallyboard: float
     baseline: float
     times: float
@@ -77,7 +78,7 @@ def _send(service: Service, load: Load) -> float:
 def _speed(load: Load, ours: list[float], theirs: list[float]) -> Speed:
     events = load.size * load.batches
     times = median(their / our for our, their in zip(ours, theirs, strict=True))
-    return Speed(load.spread, load.size, events / median(ours), events / median(theirs), times)
+    return Speed(load, events / median(ours), events / median(theirs), times)
 
 
 def _check_same(ours: Service, theirs: Service) -> None:

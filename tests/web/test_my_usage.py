@@ -58,6 +58,17 @@ def test_the_figures_are_those_of_the_administrators_view(filled: Server, bob: V
     assert [(line["user"], line["units"]) for line in lines] == [("u-1", "150000000")]
 
 
+def test_usage_under_other_keys_is_ones_own_and_says_so(filled: Server, bob: Visitor) -> None:
+    assert "Also known as" not in bob.open("/my").text
+    for number in range(7):
+        filled.send(now(f"5-{number}", f"laptop-{number}", 30))
+        tallyboard("user", "merge", f"laptop-{number}", "u-1", data=filled.folder)
+    page = bob.open("/my").text
+    assert figures(page)["Credits, last days"] == "0.60"
+    (named,) = re.findall(r'<p class="known-as">(.*?)</p>', page)
+    assert re.sub("<[^>]*>", "", named) == "Also known as laptop-0, laptop-1, laptop-2, laptop-3, laptop-4 and 2 more"
+
+
 def test_nothing_of_anybody_else_is_in_it(filled: Server, bob: Visitor) -> None:
     tallyboard("policy", "set", "--limit", "1", data=filled.folder)
     answers = [

@@ -13,7 +13,7 @@ from tallyboard.web.pages import figures, links
 from tallyboard.web.pages.chart import Chart, chart
 from tallyboard.web.pages.kpis import Kpi
 from tallyboard.web.pages.table import of_limit
-from tallyboard.web.pages.usage import Chip, WindowChoice
+from tallyboard.web.pages.usage import Chip, WindowChoice, also_known
 
 MY = "/my"
 MY_CSV = "/my.csv"
@@ -45,7 +45,7 @@ def context(own: Own, view: View, now_us: int) -> dict[str, object]:
         "chart_action": MY,
         "person": "you",
         "user_chip": None,
-        "also": None,
+        "also": also_known(own.also_keys, ""),
         "day_chip": Chip(links.address(View(view.window), MY), figures.full_date(view.day), True) if view.day else None,
         "day_fields": links.parameters(view, "day"),
         "lines": _lines(own, view),

@@ -1,5 +1,6 @@
 """The Credit Usage page: from an `Overview` to what its template needs. Pure; every state of the page is made here."""
 
+from collections.abc import Sequence
 from datetime import date
 
 from msgspec import Struct, structs
@@ -54,7 +55,7 @@ def context(overview: Overview, axis_floor_units: int = 0, reach: Reach | None =
         "chart": drawn,
         "table": table(overview, drawn.axis.top_units, reach),
         "person": primary(overview.person.usage) if overview.person else "",
-        "also": _also(overview),
+        "also": also_known(overview.person.aliases, address("/users", q=overview.person.usage.user)) if overview.person else None,
         "day_chip": _day_chip(overview, view.day) if view.day else None,
         "user_chip": Chip(links.with_changes(view, user=None), "All users", view.day is None) if overview.person else None,
         "clear_search": links.with_changes(view, search=""),
@@ -64,17 +65,11 @@ def context(overview: Overview, axis_floor_units: int = 0, reach: Reach | None =
     }
 
 
-def _also(overview: Overview) -> dict[str, object] | None:
-    """The other keys that mean the selected user."""
-    keys = overview.person.aliases if overview.person else ()
+def also_known(keys: Sequence[str], href: str) -> dict[str, object] | None:
+    """The other keys that mean a user: the first of them, how many more there are, and where they are listed, if anywhere."""
     if not keys:
         return None
-    assert overview.person is not None
-    return {
-        "known": [short_identifier(key) for key in keys[:ALSO_SHOWN_MAX]],
-        "more": len(keys[ALSO_SHOWN_MAX:]),
-        "href": address("/users", q=overview.person.usage.user),
-    }
+    return {"known": [short_identifier(key) for key in keys[:ALSO_SHOWN_MAX]], "more": len(keys[ALSO_SHOWN_MAX:]), "href": href}
 
 
 def _settled(overview: Overview) -> Overview:
