@@ -1,5 +1,6 @@
 """The Credit Policy page's context: what is typed and understood, what it would have done, and the history in sentences."""
 
+import re
 from datetime import date, timedelta
 from typing import Any, cast
 
@@ -14,7 +15,7 @@ from tallyboard.policy.limits import Origin
 from tallyboard.policy.overrides import UserOverride
 from tallyboard.policy.policy import Policy
 from tallyboard.policy.preview import PausedUser, Preview
-from tallyboard.web.pages import changes, policy
+from tallyboard.web.pages import changes, policy, render
 from tallyboard.web.pages.policy import Dialog, Draft, OverrideLine, Query, Seen
 from tallyboard.web.pages.trial import trial
 from tests.web.overviews import NOON_US, TODAY, ZONE, credit
@@ -143,6 +144,19 @@ def test_a_limit_of_ones_own_is_a_line_with_name_expiry_and_who_set_it() -> None
     assert (first.limit, first.expires, first.expired, first.set_by) == ("Unlimited", "Fri, 20 Nov 2026 13:00", False, "API key ab")
     assert (first.name, first.detail, first.edit) == ("u/1", "no usage yet", "/policy?edit=u%2F1#own")
     assert (second.name, second.detail, second.limit, second.expired) == ("Bob", "bob@northwind.example", "20", True)
+
+
+def test_the_kept_limit_of_an_alias_says_that_it_does_not_count_and_offers_no_change() -> None:
+    kept = UserOverride("laptop", TWENTY, "Pilot", None, NOON_US - HOUR_US, "key ab", 1, alias_of="alice@northwind.example")
+    mine = UserOverride("u2", TWENTY, "", None, NOON_US - HOUR_US, "key ab", 2)
+    found = context(seen(overrides=[kept, mine], overrides_total=2))
+    page = render.html("partials/own_limits.html", **found).decode()
+    of_alias, of_user = re.findall(r'<tr id="o-.*?</tr>', page, re.DOTALL)
+    assert "an alias of alice@northwind.example" in of_alias
+    assert "does not count" in of_alias
+    assert "Edit" not in of_alias
+    assert "alias" not in of_user
+    assert "Edit" in of_user
 
 
 def test_pages_are_offered_only_where_there_is_more() -> None:

@@ -103,12 +103,13 @@ class Seen(Struct, frozen=True):
 
 
 class OverrideLine(Struct, frozen=True):
-    """A user's own limit as a line of the table."""
+    """A user's own limit as a line of the table. That of an alias is kept, counts for nobody and cannot be changed meanwhile."""
 
     id: str
     user: str
     name: str
     detail: str
+    alias_of: str
     limit: str
     reason: str
     expires: str
@@ -281,6 +282,7 @@ def _override(each: UserOverride, seen: Seen, query: Query, zone: ZoneInfo) -> O
         id=f"o-{quote(each.user, safe='')}",
         user=each.user,
         **_called(each.user, seen.known.get(each.user)),
+        alias_of=short_identifier(each.alias_of or ""),
         limit=limit_text(each.units),
         reason=each.reason,
         expires="" if each.expires_us is None else figures.moment(each.expires_us, zone),
