@@ -27,7 +27,7 @@ CLUSTER_VARIABLE = "TALLYBOARD_TEST_CLUSTER"
 CITUS_VARIABLE = "TALLYBOARD_TEST_CITUS_URL"
 
 embedded_only = pytest.mark.skipif(NAME != "sqlite", reason="about the embedded engine's files")
-once = pytest.mark.skipif(NAME != "sqlite", reason="about programs in front, which see no engine: the run on SQLite has it")
+once = pytest.mark.skipif(NAME != "sqlite", reason="about what is in front and sees no engine: the run on SQLite has it")
 server_only = pytest.mark.skipif(NAME == "sqlite", reason="about a database server")
 
 _made: set[str] = set()

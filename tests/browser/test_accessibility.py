@@ -12,8 +12,9 @@ from tests.browser.northwind import ALICE, BOB, Northwind
 from tests.browser.policies import clear, give, policy_address, save, set_limit, type_limit
 from tests.browser.sights import day, row, written
 from tests.conftest import Server
+from tests.engines import once
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, once]
 
 AXE = Path(__file__).parents[2] / "frontend/node_modules/axe-core/axe.min.js"
 DARK = {"color_scheme": "dark"}

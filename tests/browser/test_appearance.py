@@ -13,8 +13,9 @@ from tests.browser.conftest import Complaints, Open, sign_in
 from tests.browser.northwind import ALICE, Northwind
 from tests.browser.sights import day, row, token, window
 from tests.conftest import Server
+from tests.engines import once
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, once]
 
 PHONE: dict[str, Any] = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True, "device_scale_factor": 2}
 SHOTS = Path(__file__).parent / "shots"

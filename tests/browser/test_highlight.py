@@ -8,8 +8,9 @@ from playwright.sync_api import Locator, Page, expect
 from tests.browser.conftest import Open
 from tests.browser.northwind import ALICE, BOB, Northwind
 from tests.browser.sights import background, colour, day, figure, legend, row, spent_by, token, written
+from tests.engines import once
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, once]
 
 TAIL = "crowd-000"
 AWAY = "h1"

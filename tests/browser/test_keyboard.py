@@ -8,8 +8,9 @@ from playwright.sync_api import Locator, Page, expect
 from tests.browser.conftest import Open
 from tests.browser.northwind import ALICE, BOB, Northwind
 from tests.browser.sights import day, figure, row, rows, state, token
+from tests.engines import once
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, once]
 
 
 def test_the_chart_is_one_stop_for_tab(visit: Open, northwind: Northwind) -> None:
