@@ -8,7 +8,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -19,10 +18,10 @@ import httpx
 import pytest
 from hypothesis import settings
 
-from tests import engines
+from tests import engines, program
+from tests.program import Process, environment
 
 DATA = Path(__file__).parent / "data"
-PROGRAM = Path(sys.executable).with_name("tallyboard")
 DEADLINE_SECONDS = 30.0
 
 settings.register_profile("tallyboard", deadline=None)  # No test asserts a time, whatever else the machine does.
@@ -33,22 +32,14 @@ _CLUSTER = pytest.StashKey[Any]()
 StartServer = Callable[[Path], "Server"]
 
 
-def environment(**more: str) -> dict[str, str]:
-    """This process's environment without settings of Tallyboard."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("TALLYBOARD_")}
-    return {**kept, "TERM": "dumb", **more}
-
-
 def tallyboard(
     *arguments: object, data: Path | None = None, stdin: bytes = b"", check: bool = True, **more: str
 ) -> subprocess.CompletedProcess[str]:
     """Run a command to its end. `more` are environment variables; with `check` it must exit with 0."""
-    line = [str(PROGRAM), *map(str, arguments), *(["--data", str(data)] if data else [])]
-    done = subprocess.run(
-        line, input=stdin, capture_output=True, timeout=120, check=False, env=environment(**{**engines.variables(data), **more})
-    )
-    result = subprocess.CompletedProcess(line, done.returncode, done.stdout.decode(), done.stderr.decode())
-    assert not check or result.returncode == 0, f"{' '.join(line)} exited with {result.returncode}:\n{result.stdout}{result.stderr}"
+    line = [*arguments, *(["--data", data] if data else [])]
+    done = program.run(*line, stdin=stdin, env=environment(**{**engines.variables(data), **more}))
+    result = subprocess.CompletedProcess(done.args, done.returncode, done.stdout.decode(), done.stderr.decode())
+    assert not check or result.returncode == 0, f"{' '.join(result.args)} exited with {result.returncode}:\n{result.stdout}{result.stderr}"
     return result
 
 
@@ -106,22 +97,19 @@ class Server:
         self.keys = Keys(folder, **more)
         self.url = ""
         self.client = httpx.Client(timeout=60)
-        self.process: subprocess.Popen[bytes]
+        self.process: Process
         self.variables = more
         self._name = name
         self.start(ready=ready)
 
-    def start(self, *, ready: bool = True) -> None:
-        """Start on a free port and wait until the ledger answers, or only until the server does."""
+    def start(self, *, ready: bool = True, port: int = 0) -> None:
+        """Start, on a free port where none is given, and wait until the ledger answers, or only until the server does."""
         self.folder.parent.mkdir(parents=True, exist_ok=True)
         self._log = self.folder.with_name(f"{self.folder.name}{self._name}.log")
-        with self._log.open("wb") as log:
-            self.process = subprocess.Popen(
-                [PROGRAM, "serve", "--port", "0", "--data", self.folder],
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                env=environment(**{**engines.variables(self.folder), **self.variables}),
-            )
+        line = ["serve", "--port", port, "--data", self.folder]
+        variables = environment(**{**engines.variables(self.folder), **self.variables})
+        with self._log.open("wb") as log, Path(os.devnull).open("rb") as nothing:
+            self.process = Process(*line, env=variables, stdin=nothing, stdout=log, stderr=log)
         try:
             wait_until(self._is_ready if ready else self._is_alive, "the server is ready")
         except BaseException:
@@ -203,7 +191,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
-    """End it."""
+    """End it, and what starts the program."""
+    program.close()
     if cluster := config.stash.get(_CLUSTER, None):
         cluster.close()
 

@@ -1,19 +1,16 @@
 """Usage that arrives while one looks: it appears by itself, and nothing jumps or moves from under pointer and keyboard."""
 
-import subprocess
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from urllib.parse import urlsplit
 
-import httpx
 import pytest
 from playwright.sync_api import Browser, Page, Route, expect
 
-from tests import engines
 from tests.browser.conftest import Complaints, Open, sign_in
 from tests.browser.northwind import ALICE, BOB, Northwind
 from tests.browser.sights import credits_of, day, figure, order, row, rows, state, token
-from tests.conftest import PROGRAM, Server, environment, event, wait_until
+from tests.conftest import Server, event
 
 pytestmark = pytest.mark.browser
 
@@ -162,7 +159,7 @@ def test_a_lost_connection_is_said_and_what_was_missed_is_shown_when_it_is_back(
     expect(page.locator("#live")).to_have_text("Reconnecting…")
     expect(page.locator("#live-lost")).to_have_text("Connection lost, reconnecting")
     assert _dot(page) == token(page, "--warn")
-    _start_again(server)
+    server.start(port=urlsplit(server.url).port)  # As a service manager would.
     server.send(event("meanwhile", "late", time=None, conversations=1800))
     expect(page.locator("#live")).to_have_text("Live", timeout=20_000)
     expect(page.locator("#live-lost")).to_have_text("")
@@ -198,22 +195,3 @@ def _send(northwind: Northwind, ids: Iterator[str], user: str, conversations: in
 
 def _dot(page: Page) -> str:
     return str(page.locator("#live").evaluate("live => getComputedStyle(live, '::before').backgroundColor"))
-
-
-def _start_again(server: Server) -> None:
-    """On the same port, as a service manager would."""
-    port = str(urlsplit(server.url).port)
-    server.process = subprocess.Popen(
-        [PROGRAM, "serve", "--port", port, "--data", server.folder],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        env=environment(**engines.variables(server.folder)),
-    )
-    wait_until(lambda: _answers(server), "the server is back")
-
-
-def _answers(server: Server) -> bool:
-    try:
-        return httpx.get(f"{server.url}/readyz", timeout=5).status_code == 200
-    except httpx.TransportError:
-        return False

@@ -12,7 +12,8 @@ from typing import Any
 import httpx
 import pytest
 from tests import engines
-from tests.conftest import PROGRAM, Server, environment, event, tallyboard, wait_until
+from tests.conftest import Server, environment, event, tallyboard, wait_until
+from tests.program import PROGRAM
 
 NOTHING = {"accepted": 0, "duplicate": 0, "conflict": 0, "refused": 0, "unrated": 0, "unattributed": 0}
 CARD = '[[meters]]\nname = "tokens"\ntype = "ai.usage.recorded"\nvalue = "tokens"\nrates = [{ per_credit = 1_000 }]\n'

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tests import engines
 from tests.cli.tables import csv, take, write
-from tests.conftest import PROGRAM, environment
+from tests.program import PROGRAM, environment
 
 HEADER = ("Nr", "Begun", "User \x1b", "Model", "Prompt tokens", "Seats", "Team")
 ROWS = (("7", "01.11.2026 13:00", "zoë", "gpt-5", "1000", "1.5", "=search"), ("8", "02.11.2026 13:00", "bob", "gpt-5", "10", "2", ""))

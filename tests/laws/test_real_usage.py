@@ -16,7 +16,8 @@ from typing import Any
 
 import pytest
 from tests import engines
-from tests.conftest import DATA, PROGRAM, Server, environment, read_json, serving, tallyboard
+from tests.conftest import DATA, Server, environment, read_json, serving, tallyboard
+from tests.program import PROGRAM
 
 FILES = ("ai-commits", "aider-2024-08_2025-02", "azure2023-code", "entire-claude-code", "servegen-small")
 ZONES = ("UTC", "Asia/Tokyo", "America/New_York", "Asia/Kathmandu")

@@ -7,7 +7,7 @@ from importlib import resources
 from pathlib import Path
 
 import pytest
-from tests.conftest import PROGRAM, environment
+from tests.program import PROGRAM, environment
 
 from tallyboard import days
 from tallyboard.credits import UNITS_PER_CREDIT
