@@ -322,7 +322,7 @@ def _count(message: bytes, at: int, end: int, path: Sequence[set[int]], count: i
         count += 1
         if count > _FIELDS_MAX:
             raise BadBody(413, "the message has more parts than a request may hold")
-        tag, at = _varint(message, at)
+        tag, at = (message[at], at + 1) if message[at] < _LONG else _varint(message, at)
         kind = tag & 7
         if kind == _BYTES:
             size, at = _varint(message, at)
@@ -339,8 +339,6 @@ def _count(message: bytes, at: int, end: int, path: Sequence[set[int]], count: i
 
 
 def _varint(message: bytes, at: int) -> tuple[int, int]:
-    if at < len(message) and message[at] < _LONG:
-        return message[at], at + 1
     number = shift = 0
     for byte in message[at : at + 10]:
         at += 1
