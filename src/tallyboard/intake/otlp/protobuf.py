@@ -45,7 +45,9 @@ Told = TypeVar("Told", Span, LogRecord)
 _NAMES = {name.encode(): name for name in READ}
 _FIRST, _SECOND, _INTEGER = b"\x0a\x12\x18"
 """Tags of fields 1 and 2 where they are bytes, and of field 3 where it is an integer."""
-_TWO, _THREE = 2, 3
+_BEGINNINGS = {bytes([_FIRST, len(name), *name, _SECOND]): text for name, text in _NAMES.items()}
+"""How a pair with a name that is read begins, up to the length of its value."""
+_TWO, _THREE, _FOUR = 2, 3, 4
 _LONG = 0x80
 """From here on a length or an integer takes a second byte."""
 _DIFFERENT = {"gen_ai.response.id", "request_id"}
@@ -204,24 +206,24 @@ class _Remembered(dict[bytes, tuple[str, Value] | None]):
         Most of the time of decoding is spent here, so it is one function.
         """
         try:
-            end = pair[1] + 2
-            if pair[0] == _FIRST and end < _LONG:
-                name = _NAMES.get(pair[2:end])
-                if name is None:
-                    return self._remember(pair, None) if len(pair) < _REMEMBERED_BYTES_MAX else None
-                more = len(pair) - end - 3
-                if pair[end] == _SECOND and pair[end + 1] == more + 1 < _LONG:
-                    kind, first = pair[end + 2], pair[end + 3]
+            end = pair[1] + 3
+            name = _BEGINNINGS.get(pair[:end])
+            if name is not None:
+                size, kind, first = pair[end], pair[end + 1], pair[end + 2]
+                if size == len(pair) - end - 1 < _LONG:
                     if kind == _INTEGER:  # Of more bytes it hardly ever comes again.
-                        if more == 1 and first < _LONG:
-                            return self._remember(pair, (name, first))
-                        second = pair[end + 4]
-                        if more == _TWO and second < _LONG <= first:
+                        second = pair[-1]
+                        if size == _THREE and second < _LONG <= first:
                             return name, first - _LONG | second << 7
-                        if more == _THREE and first >= _LONG <= second and pair[end + 5] < _LONG:
-                            return name, first - _LONG | second - _LONG << 7 | pair[end + 5] << 14
-                    elif kind == _FIRST and first == more - 1:
-                        return self._remember(pair, (name, pair[end + 4 :].decode()))
+                        if size == _FOUR and first >= _LONG <= pair[-2] and second < _LONG:
+                            return name, first - _LONG | pair[-2] - _LONG << 7 | second << 14
+                        if size == _TWO and first < _LONG:
+                            return self._remember(pair, (name, first))
+                    elif kind == _FIRST and first == size - 2:
+                        read = name, pair[end + 3 :].decode()
+                        return read if name in _DIFFERENT else self._remember(pair, read)
+            elif pair[0] == _FIRST and pair[1] < _LONG and pair[2 : end - 1] not in _NAMES:
+                return self._remember(pair, None) if len(pair) < _REMEMBERED_BYTES_MAX else None
         except (IndexError, UnicodeDecodeError):
             pass
         return self._remember(pair, _read_slowly(pair))
