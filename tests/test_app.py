@@ -5,9 +5,13 @@ from pathlib import Path
 
 import pytest
 
+from tallyboard import clock
 from tallyboard.app import App
 from tallyboard.errors import Unavailable
+from tallyboard.ledger import rollups
+from tallyboard.people import accounts
 from tests import engines
+from tests.conftest import wait_until
 
 
 def test_who_waits_for_the_ledger_is_called_again_where_it_went_away_meanwhile(folder: Path) -> None:
@@ -41,3 +45,26 @@ def test_who_waits_for_the_ledger_is_called_again_where_it_went_away_meanwhile(f
             pytest.fail("it never became ready")
     assert told == ["the database went away; requests are answered 503 until that passes"]
     assert len(calls) == 2
+
+
+def test_a_mistake_in_one_account_is_told_once_and_keeps_nothing_else_from_being_done(folder: Path) -> None:
+    told: list[str] = []
+    with App(engines.settings_of(folder)) as app:
+        with app.ledger.writing() as session:
+            contoso = accounts.create(session, "Contoso", "UTC", "test", clock.now_us()).account_id
+            session.run(
+                "UPDATE account SET timezone = 'Mars/Olympus', zone_version = zone_version + 1 WHERE account_id < :contoso", contoso=contoso
+            )
+        app.start_housekeeping(lambda: None, told.append)
+        for zone in ("Asia/Tokyo", "Europe/Berlin", "Asia/Kathmandu"):
+            with app.ledger.writing() as session:
+                assert rollups.change_zone(session, contoso, zone)
+            wait_until(lambda: _days_are_ready(app, contoso), f"the days are those of {zone}")
+    (sentence,) = told
+    assert sentence.startswith("housekeeping met a mistake of our own")
+    assert "Mars/Olympus" in sentence
+
+
+def _days_are_ready(app: App, account_id: int) -> bool:
+    with app.ledger.reading() as session:
+        return rollups.zone_of(session, account_id).ready

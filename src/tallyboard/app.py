@@ -8,6 +8,7 @@ from enum import StrEnum
 from functools import partial
 from itertools import groupby
 from operator import itemgetter
+from traceback import format_exc
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -42,6 +43,7 @@ _CHARGERS_HELD_MAX = 1_000
 _PAGE_STATES_HELD_MAX = 10_000
 _RECENT_MAX = 10_000
 _REFUSED_HELD_MAX = 1_000
+_MISTAKES_TOLD_MAX = 100
 
 
 class Caller(Struct, frozen=True):
@@ -129,6 +131,7 @@ class App:
         self._key_uses: dict[tuple[int, str], int] = {}
         self._uses_recorded_us = 0
         self._refused: dict[tuple[int, str, str], Note] = {}
+        self._mistakes: set[str] = set()
         self._closing = threading.Event()
         self._housekeeper: threading.Thread | None = None
 
@@ -204,9 +207,9 @@ class App:
         return self.ledger.change(lambda session: rollups.rebuild_some(session, account_id))
 
     def start_housekeeping(self, when_ready: Callable[[], object], tell: Callable[[str], object]) -> None:
-        """From now on, in the background: make the ledger ready where it is not, call `when_ready` once, rebuild days.
+        """From now on, in the background: make the ledger ready where it is not, call `when_ready` once, do what is due every second.
 
-        `tell` takes a sentence on why the ledger is not ready yet.
+        `tell` takes a sentence on why the ledger is not ready yet, and what went wrong that nobody expected.
         """
         self._housekeeper = threading.Thread(target=self._keep_house, args=(when_ready, tell), name="housekeeping", daemon=True)
         self._housekeeper.start()
@@ -230,7 +233,7 @@ class App:
             self.provider.close()
         with suppress(TallyboardError):
             self._note_refused()
-            self._record_key_uses()
+            self._record_key_uses(every_us=0)
         self.ledger.close()
 
     def _read_caller(self, secret: str, now_us: int) -> Caller | None:
@@ -289,18 +292,54 @@ class App:
                 self._trouble = error
                 self._closing.wait(HOUSEKEEPING_SECONDS)
 
-    def _sweep(self, account_id: int) -> bool:
-        """Note what has expired, forget what ended long ago; whether there is more."""
-        expired, more = self.ledger.change(lambda session: holds.sweep(session, account_id, clock.now_us())).result()
-        self._expired_holds += expired
-        return more
+    def _keep_house(self, when_ready: Callable[[], object], tell: Callable[[str], object]) -> None:
+        """Every second what is due: of each account by itself, so that what goes wrong there keeps nothing else from being done."""
+        self._become_ready(when_ready, tell)
+        attempt: Callable[[Callable[[], Any]], Any] = partial(self._attempt, tell)
+        while not self._closing.wait(HOUSEKEEPING_SECONDS):
+            for due, work in (
+                (lambda session, _: rollups.left_to_do(session), self._rebuild),
+                (holds.left_to_sweep, self._sweep),
+                (overrides.left_to_expire, self._expire),
+                (arrivals.left_to_forget, self._forget),
+            ):
+                for account_id in attempt(partial(self._due, due)) or ():
+                    attempt(partial(work, account_id))
+            attempt(self._note_refused)
+            attempt(self._record_key_uses)
 
-    def _record_key_uses(self) -> None:
-        """Write down which keys were used since the last time: once a minute, however many requests there were."""
-        uses, self._key_uses = self._key_uses, {}
-        self._uses_recorded_us = clock.now_us()
-        if uses:
-            self.ledger.change(lambda session: keys.record_uses(session, uses)).result()
+    def _attempt(self, tell: Callable[[str], object], work: Callable[[], Any]) -> Any:
+        """What a piece of housekeeping comes to; None where it fails, which is tried again. A mistake of our own is told once."""
+        try:
+            return work()
+        except TallyboardError:
+            return None
+        except Exception as error:  # noqa: BLE001  Whatever it is, the other pieces are done.
+            if repr(error) not in self._mistakes and len(self._mistakes) < _MISTAKES_TOLD_MAX:
+                self._mistakes.add(repr(error))
+                tell(f"housekeeping met a mistake of our own, and tries again every second; please report it:\n{format_exc()}")
+            return None
+
+    def _due(self, of: Callable[[Session, int], list[int]]) -> list[int]:
+        with self.ledger.reading() as session:
+            return of(session, clock.now_us())
+
+    def _rebuild(self, account_id: int) -> None:
+        while not self._closing.is_set() and self.rebuild_days(account_id).result():
+            pass
+
+    def _sweep(self, account_id: int) -> None:
+        """Note what has expired, forget what ended long ago."""
+        more = True
+        while more and not self._closing.is_set():
+            expired, more = self.ledger.change(partial(holds.sweep, account_id=account_id, now_us=clock.now_us())).result()
+            self._expired_holds += expired
+
+    def _expire(self, account_id: int) -> None:
+        self.ledger.change(partial(overrides.expire, account_id=account_id, now_us=clock.now_us())).result()
+
+    def _forget(self, account_id: int) -> None:
+        self.ledger.change(partial(arrivals.forget, account_id=account_id, now_us=clock.now_us())).result()
 
     def _note_refused(self) -> None:
         refused, self._refused = self._refused, {}
@@ -308,27 +347,11 @@ class App:
             notes = [refused[place] for place in places]
             self.ledger.change(partial(arrivals.note, account_id=account_id, notes=notes)).result()
 
-    def _keep_house(self, when_ready: Callable[[], object], tell: Callable[[str], object]) -> None:
-        self._become_ready(when_ready, tell)
-        while not self._closing.wait(HOUSEKEEPING_SECONDS):
-            try:
-                with self.ledger.reading() as session:
-                    behind = rollups.left_to_do(session)
-                    due = holds.left_to_sweep(session, clock.now_us())
-                    expired = overrides.left_to_expire(session, clock.now_us())
-                    old = arrivals.left_to_forget(session, clock.now_us())
-                for account_id in behind:
-                    while not self._closing.is_set() and self.rebuild_days(account_id).result():
-                        pass
-                for account_id in due:
-                    while not self._closing.is_set() and self._sweep(account_id):
-                        pass
-                for account_id in expired:
-                    self.ledger.change(partial(overrides.expire, account_id=account_id, now_us=clock.now_us())).result()
-                for account_id in old:
-                    self.ledger.change(partial(arrivals.forget, account_id=account_id, now_us=clock.now_us())).result()
-                self._note_refused()
-                if clock.now_us() >= self._uses_recorded_us + KEY_USES_US:
-                    self._record_key_uses()
-            except TallyboardError:
-                continue  # Tried again in a second; answers come from the slots meanwhile.
+    def _record_key_uses(self, every_us: int = KEY_USES_US) -> None:
+        """Write down which keys were used since the last time: once a minute, however many requests there were."""
+        if clock.now_us() < self._uses_recorded_us + every_us:
+            return
+        uses, self._key_uses = self._key_uses, {}
+        self._uses_recorded_us = clock.now_us()
+        if uses:
+            self.ledger.change(lambda session: keys.record_uses(session, uses)).result()
