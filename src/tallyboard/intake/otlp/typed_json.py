@@ -241,11 +241,14 @@ def attributes_of(pairs: Sequence[_KeyValue | _Pair] | None) -> Attributes:
         raise Refused(Reason.EVENT_TOO_LARGE, f"there are more than {ATTRIBUTES_MAX:,} attributes")
     found: dict[str, Value] = {}
     for pair in pairs:
-        name, stated = pair.key, pair.value
-        if name in READ and stated is not None:
-            value = _value(stated if isinstance(stated, _AnyValue) else _decoded_value(stated))
-            if value is not None:
-                found[name] = value
+        name = pair.key
+        if name not in READ or pair.value is None:
+            continue
+        stated = pair.value if isinstance(pair.value, _AnyValue) else _decoded_value(pair.value)
+        text = stated.string_value
+        value = _number(stated) if text is None else text if len(text) <= VALUE_CHARACTERS_MAX else ""
+        if value is not None:
+            found[name] = value
     return found
 
 
@@ -261,12 +264,9 @@ def _encoded(pairs: Sequence[_Pair]) -> list[bytes]:
     return [pair.key.encode(errors="surrogatepass") + b"\0" + bytes(pair.value) for pair in pairs]
 
 
-def _value(found: _AnyValue) -> Value | None:
-    text, number = found.string_value, found.int_value
-    if text is not None:
-        return text if len(text) <= VALUE_CHARACTERS_MAX else ""
-    if number is not None:
-        return integer(number)
+def _number(found: _AnyValue) -> int | float | None:
+    if found.int_value is not None:
+        return integer(found.int_value)
     return found.double_value if isinstance(found.double_value, float) else None
 
 
