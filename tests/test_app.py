@@ -56,13 +56,28 @@ def test_a_mistake_in_one_account_is_told_once_and_keeps_nothing_else_from_being
                 "UPDATE account SET timezone = 'Mars/Olympus', zone_version = zone_version + 1 WHERE account_id < :contoso", contoso=contoso
             )
         app.start_housekeeping(lambda: None, told.append)
-        for zone in ("Asia/Tokyo", "Europe/Berlin", "Asia/Kathmandu"):
-            with app.ledger.writing() as session:
-                assert rollups.change_zone(session, contoso, zone)
-            wait_until(lambda: _days_are_ready(app, contoso), f"the days are those of {zone}")
+        _keep_house_twice(app, contoso)
     (sentence,) = told
     assert sentence.startswith("housekeeping met a mistake of our own")
     assert "Mars/Olympus" in sentence
+
+
+def test_what_was_counted_while_the_ledger_is_away_is_kept_for_then(folder: Path) -> None:
+    with App(engines.settings_of(folder)) as app:
+        engines.look(folder, "ALTER TABLE arrival_note RENAME TO arrival_note_away")
+        app.refused(accounts.FIRST_ACCOUNT_ID, "key ab", "bad_time", 3, "yesterday")
+        app.start_housekeeping(lambda: None, pytest.fail)
+        _keep_house_twice(app, accounts.FIRST_ACCOUNT_ID)
+        engines.look(folder, "ALTER TABLE arrival_note_away RENAME TO arrival_note")
+        wait_until(lambda: engines.look(folder, "SELECT subject, events FROM arrival_note") == [("bad_time", 3)], "the refusals are noted")
+
+
+def _keep_house_twice(app: App, account_id: int) -> None:
+    """Returns once an account's days were rebuilt twice: between the two lies the rest of a round of housekeeping."""
+    for zone in ("Asia/Tokyo", "Asia/Kathmandu"):
+        with app.ledger.writing() as session:
+            assert rollups.change_zone(session, account_id, zone)
+        wait_until(lambda: _days_are_ready(app, account_id), f"the days are those of {zone}")
 
 
 def _days_are_ready(app: App, account_id: int) -> bool:

@@ -44,9 +44,12 @@ def test_a_command_says_and_answers_the_same_installed_and_forked(folder: Path, 
 
 def installed_server(folder: Path) -> "subprocess.Popen[bytes]":
     # Tests that a shell runs in its background ignore Ctrl+C, and so would what they start; a handler of one's own is not inherited.
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    with folder.with_name("log").open("wb") as log:
-        return subprocess.Popen([PROGRAM, "serve", "--port", "0"], stdout=log, stderr=log, env=environment(TALLYBOARD_DATA=str(folder)))
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with folder.with_name("log").open("wb") as log:
+            return subprocess.Popen([PROGRAM, "serve", "--port", "0"], stdout=log, stderr=log, env=environment(TALLYBOARD_DATA=str(folder)))
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def forked_server(folder: Path) -> Process:

@@ -293,25 +293,28 @@ class App:
                 self._closing.wait(HOUSEKEEPING_SECONDS)
 
     def _keep_house(self, when_ready: Callable[[], object], tell: Callable[[str], object]) -> None:
-        """Every second what is due: of each account by itself, so that what goes wrong there keeps nothing else from being done."""
+        """Every second what is due. While the ledger is away nothing is: what was counted meanwhile is kept for then."""
         self._become_ready(when_ready, tell)
         attempt: Callable[[Callable[[], Any]], Any] = partial(self._attempt, tell)
         while not self._closing.wait(HOUSEKEEPING_SECONDS):
-            for due, work in (
-                (lambda session, _: rollups.left_to_do(session), self._rebuild),
-                (holds.left_to_sweep, self._sweep),
-                (overrides.left_to_expire, self._expire),
-                (arrivals.left_to_forget, self._forget),
-            ):
-                for account_id in attempt(partial(self._due, due)) or ():
-                    attempt(partial(work, account_id))
-            attempt(self._note_refused)
-            attempt(self._record_key_uses)
+            with suppress(Unavailable):
+                for due, work in (
+                    (lambda session, _: rollups.left_to_do(session), self._rebuild),
+                    (holds.left_to_sweep, self._sweep),
+                    (overrides.left_to_expire, partial(self._now, overrides.expire)),
+                    (arrivals.left_to_forget, partial(self._now, arrivals.forget)),
+                ):
+                    for account_id in attempt(partial(self._due, due)) or ():
+                        attempt(partial(work, account_id))
+                attempt(self._note_refused)
+                attempt(self._record_key_uses)
 
     def _attempt(self, tell: Callable[[str], object], work: Callable[[], Any]) -> Any:
-        """What a piece of housekeeping comes to; None where it fails, which is tried again. A mistake of our own is told once."""
+        """What a piece of housekeeping comes to; None where it fails by itself, which is tried again. A mistake of our own is told once."""
         try:
             return work()
+        except Unavailable:
+            raise
         except TallyboardError:
             return None
         except Exception as error:  # noqa: BLE001  Whatever it is, the other pieces are done.
@@ -324,6 +327,10 @@ class App:
         with self.ledger.reading() as session:
             return of(session, clock.now_us())
 
+    def _now(self, work: Callable[..., Any], account_id: int) -> Any:
+        """Do something to an account as of now, in a transaction of its own."""
+        return self.ledger.change(partial(work, account_id=account_id, now_us=clock.now_us())).result()
+
     def _rebuild(self, account_id: int) -> None:
         while not self._closing.is_set() and self.rebuild_days(account_id).result():
             pass
@@ -332,14 +339,8 @@ class App:
         """Note what has expired, forget what ended long ago."""
         more = True
         while more and not self._closing.is_set():
-            expired, more = self.ledger.change(partial(holds.sweep, account_id=account_id, now_us=clock.now_us())).result()
+            expired, more = self._now(holds.sweep, account_id)
             self._expired_holds += expired
-
-    def _expire(self, account_id: int) -> None:
-        self.ledger.change(partial(overrides.expire, account_id=account_id, now_us=clock.now_us())).result()
-
-    def _forget(self, account_id: int) -> None:
-        self.ledger.change(partial(arrivals.forget, account_id=account_id, now_us=clock.now_us())).result()
 
     def _note_refused(self) -> None:
         refused, self._refused = self._refused, {}

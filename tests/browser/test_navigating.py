@@ -10,9 +10,8 @@ from tests.browser import sights
 from tests.browser.conftest import Complaints, Open
 from tests.browser.northwind import ALICE, ARABIC, AWKWARD, BOB, FOX, HASH, HOSTILE, HOSTILE_NAME, LAST_OF_ALL, NEWCOMER, Northwind
 from tests.browser.sights import credits_of, day, figure, legend, row, rows, spent_by, state, window, written
-from tests.engines import once
 
-pytestmark = [pytest.mark.browser, once]
+pytestmark = pytest.mark.browser
 
 
 @pytest.mark.parametrize("days", [7, 14])

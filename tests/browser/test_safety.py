@@ -9,9 +9,8 @@ from playwright.sync_api import expect
 from tests.browser.conftest import Open
 from tests.browser.northwind import ARABIC, AWKWARD, FOX, HOSTILE, HOSTILE_EMAIL, HOSTILE_NAME, Northwind
 from tests.browser.sights import colour, legend, row
-from tests.engines import once
 
-pytestmark = [pytest.mark.browser, once]
+pytestmark = pytest.mark.browser
 
 PAGES = [
     "/usage",

@@ -6,9 +6,8 @@ from playwright.sync_api import expect
 from tests.browser.conftest import Open
 from tests.browser.northwind import ALICE, BOB, HOSTILE, LAST_OF_ALL, Northwind
 from tests.browser.sights import credits_of, row, rows, state
-from tests.engines import once
 
-pytestmark = [pytest.mark.browser, once]
+pytestmark = pytest.mark.browser
 
 
 def test_typing_finds_a_user_beyond_the_top_two_hundred_and_keeps_the_focus(visit: Open) -> None:

@@ -6,9 +6,8 @@ from playwright.sync_api import Browser, Page, expect
 from tests.browser.conftest import Open, sign_in
 from tests.browser.northwind import ALICE, BOB, LAST_OF_ALL, Northwind
 from tests.browser.sights import credits_of, day, figure, row, rows, state, window, written
-from tests.engines import once
 
-pytestmark = [pytest.mark.browser, once]
+pytestmark = pytest.mark.browser
 
 
 @pytest.fixture

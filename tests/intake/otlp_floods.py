@@ -21,6 +21,7 @@ _JSON_SPANS = str(traces()).replace("'", '"').replace('"spans": []', '"spans": [
 
 PROTOBUF: dict[str, tuple[str, bytes]] = {
     "a million empty spans": ("traces", framed(1, framed(2, b"\x12\x00" * MILLION))),
+    "as many empty log records as are not counted": ("logs", framed(1, framed(2, b"\x12\x00" * 1_240_000))),
     "a million empty resources": ("traces", b"\x0a\x00" * MILLION * 4),
     "a million empty scopes": ("logs", framed(1, b"\x12\x00" * MILLION * 4)),
     "a million attributes": ("traces", framed(1, framed(2, framed(2, b"\x4a\x00" * MILLION * 4)))),

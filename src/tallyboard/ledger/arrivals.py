@@ -19,7 +19,9 @@ HOUR_US = 3_600_000_000
 KEPT_HOURS = 30 * 24
 EXAMPLE_CHARACTERS_MAX = 500
 _LATE_US = (60_000_000, HOUR_US, 24 * HOUR_US)
-_NOTHING = (0,) * 9
+_ACCEPTED, _DUPLICATE, _CONFLICT, _UNATTRIBUTED, _WITHIN_MINUTE, _WITHIN_HOUR, _WITHIN_DAY, _ASIDE, _LAST = range(9)
+"""Places in what is counted of a source, in the order of the table's columns: numbers of events, then when the last came."""
+_NOTHING = (0,) * (_LAST + 1)
 
 
 class Kind(StrEnum):
@@ -130,22 +132,22 @@ def forget(session: Session, account_id: int, now_us: int) -> None:
 
 
 def _by_source(batch: Arrival) -> dict[str, list[int]]:
-    """By source: accepted, duplicate, conflict, unattributed; of those accepted, within a minute, an hour, a day; and set aside."""
-    found: defaultdict[str, list[int]] = defaultdict(lambda: [0] * 8)
+    """The numbers of a batch by source. How late an event came is counted of those accepted."""
+    found: defaultdict[str, list[int]] = defaultdict(lambda: [0] * _LAST)
     minute_us, hour_us, day_us = (batch.received_us - late_us for late_us in _LATE_US)
     for entry in batch.fresh:
         event = entry.event
         numbers = found[event.source]
-        numbers[0] += 1
+        numbers[_ACCEPTED] += 1
         if event.user == UNATTRIBUTED:
-            numbers[3] += 1
+            numbers[_UNATTRIBUTED] += 1
         if event.at_us >= minute_us:
-            numbers[4] += 1
+            numbers[_WITHIN_MINUTE] += 1
         elif event.at_us >= hour_us:
-            numbers[5] += 1
+            numbers[_WITHIN_HOUR] += 1
         elif event.at_us >= day_us:
-            numbers[6] += 1
-    for place, entries in ((1, batch.known), (2, batch.conflicts), (7, batch.aside)):
+            numbers[_WITHIN_DAY] += 1
+    for place, entries in ((_DUPLICATE, batch.known), (_CONFLICT, batch.conflicts), (_ASIDE, batch.aside)):
         for entry in entries:
             found[entry.event.source][place] += 1
     return found

@@ -44,7 +44,7 @@ class Charger:
 
     def charge(self, type: str, model: str, data: Mapping[str, object], at_us: int) -> Charge:
         """The charge of an event; BadQuantity where a metered field is no usable number."""
-        terms = self._applicable.get((type, model)) or self._terms(type, model)
+        terms = self._terms(type, model)
         whole = 0
         exact: Fraction | None = None
         rated = negative = False
