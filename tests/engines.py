@@ -14,11 +14,11 @@ from urllib.parse import quote
 import psycopg
 import pytest
 
-from tallyboard import settings
-from tallyboard.app import open_engine
+from tallyboard import app, settings
 from tallyboard.ledger import citus
 from tallyboard.ledger.contract import Engine, Line
 from tallyboard.ledger.migrate import migrate
+from tallyboard.ledger.opening import Place
 from tallyboard.settings import Settings
 
 NAME = os.environ.get("TALLYBOARD_TEST_ENGINE", "sqlite")
@@ -58,9 +58,14 @@ def settings_of(folder: Path) -> Settings:
     return settings.read({"data": folder, "port": 0}, variables(folder))
 
 
+def place_of(folder: Path) -> Place:
+    """Where a folder's ledger is."""
+    return app.place_of(settings_of(folder))
+
+
 def open_on(folder: Path) -> Engine:
     """The engine of a folder's ledger."""
-    return open_engine(settings_of(folder))
+    return app.open_engine(settings_of(folder))
 
 
 def look(folder: Path, statement: str) -> list[Line]:

@@ -1,4 +1,4 @@
-"""Opens the ledger, wires everything by hand, starts and closes in reverse. The only place that chooses an engine."""
+"""Opens the ledger, wires everything by hand, starts and closes in reverse."""
 
 import threading
 from collections.abc import Callable, Hashable, Sequence
@@ -18,11 +18,12 @@ from tallyboard import clock
 from tallyboard.errors import Migrating, NewerSchema, TallyboardError, Unavailable
 from tallyboard.intake.accept import Sender
 from tallyboard.intake.worker import Worker
-from tallyboard.ledger import arrivals, rollups
+from tallyboard.ledger import arrivals, opening, rollups
 from tallyboard.ledger.arrivals import Kind, Note
 from tallyboard.ledger.contract import Engine, Outcome, Session
+from tallyboard.ledger.keeper import Keeper
 from tallyboard.ledger.migrate import migrate, pending
-from tallyboard.ledger.sqlite import SqliteEngine
+from tallyboard.ledger.opening import Place
 from tallyboard.ledger.writer import Writer
 from tallyboard.people import accounts, keys, members, secrets
 from tallyboard.people.keys import ApiKey, Scope
@@ -88,11 +89,7 @@ class State(StrEnum):
 
 def open_engine(settings: Settings) -> Engine:
     """The engine that the settings choose."""
-    if not settings.database_url:
-        return SqliteEngine(settings.data)
-    from tallyboard.ledger.postgres import PostgresEngine  # noqa: PLC0415  Its driver loads slowly, and most have no server.
-
-    return PostgresEngine(settings.database_url, settings.database_connections)
+    return opening.open_engine(place_of(settings))
 
 
 def open_provider(settings: Settings) -> "Provider | None":
@@ -121,7 +118,7 @@ class App:
         except BaseException:
             self._engine.close()
             raise
-        self.ledger = Writer(self._engine, self._decide)
+        self.ledger = Writer(self._engine, self._decide, Keeper(place_of(settings)))
         self.recent = Recent(self._engine)
         self.provider = open_provider(settings)
         self._expired_holds = 0
@@ -356,3 +353,8 @@ class App:
         self._uses_recorded_us = clock.now_us()
         if uses:
             self.ledger.change(lambda session: keys.record_uses(session, uses)).result()
+
+
+def place_of(settings: Settings) -> Place:
+    """Where the ledger is that the settings name."""
+    return Place(str(settings.data), settings.database_url, settings.database_connections)

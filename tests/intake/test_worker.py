@@ -12,13 +12,14 @@ from typing import Any
 import pytest
 from tests.conftest import Server, event, wait_until
 
-from tallyboard.intake import worker
-from tallyboard.intake.accept import Sender, accept
+from tallyboard.intake.accept import Accepted, Sender, accept
 from tallyboard.intake.cloudevents import decode
 from tallyboard.intake.event import UsageEvent
 from tallyboard.intake.worker import Question, Worker
+from tallyboard.ledger.packed import unpack
 from tallyboard.rates import card
 from tallyboard.rates.charge import Charger
+from tallyboard.subprogram import LOSSES_MAX
 
 NOW_US = 1_795_000_000_000_000
 BATCH = {"content-type": "application/cloudevents-batch+json"}
@@ -68,10 +69,12 @@ def question(body: object, headers: dict[str, str] = BATCH, sender: Sender | Non
 )
 def test_a_worker_decides_as_the_server_does(asked: Worker, headers: dict[str, str], body: object, sender: Sender) -> None:
     about = question(body, headers, sender)
-    accepted = asked.ask(about).result(30)
-    assert accepted == accept(decode(headers, about.body), sender, Charger(card.read(about.rates)), NOW_US)
-    assert accepted is not None
-    assert all(type(entry.event) is UsageEvent for entry in accepted.entries)
+    answer = asked.ask(about).result(30)
+    assert answer is not None
+    entries = unpack(answer.packed)
+    assert Accepted(entries, answer.refused) == accept(decode(headers, about.body), sender, Charger(card.read(about.rates)), NOW_US)
+    assert answer.packed.size == len(entries)
+    assert all(type(entry.event) is UsageEvent for entry in entries)
 
 
 @pytest.mark.parametrize("body", [b"[", b"7", b"\xff", b"[" * 100_000, b"[{}" + b",{}" * 10_000 + b"]"])
@@ -82,8 +85,8 @@ def test_what_holds_no_events_is_left_to_the_server(asked: Worker, body: bytes) 
 
 def test_a_worker_that_was_lost_is_started_again(asked: Worker) -> None:
     assert asked.ask(question(MANY)).result(30) is not None
-    for _ in range(worker.LOSSES_MAX + 2):
-        process = asked._process
+    for _ in range(LOSSES_MAX + 2):
+        process = asked._program._process
         assert process is not None
         process.kill()
         process.wait()
@@ -94,34 +97,34 @@ def test_a_worker_that_was_lost_is_started_again(asked: Worker) -> None:
 def test_a_worker_that_is_lost_while_it_is_asked_leaves_no_answer_behind(asked: Worker) -> None:
     """Stopped, so that it holds a question; then ended. The next answer belongs to the next question."""
     assert asked.ask(question(MANY)).result(30) is not None
-    process = asked._process
+    process = asked._program._process
     assert process is not None
     process.send_signal(signal.SIGSTOP)
     futures = [asked.ask(question(MANY[:number])) for number in (100, 200, 300)]
     process.kill()
     found = [future.result(30) for future in futures]
     assert None in found
-    assert all(each is None or len(each.entries) == number for each, number in zip(found, (100, 200, 300), strict=True))
-    assert asked._losses < worker.LOSSES_MAX
+    assert all(each is None or each.packed.size == number for each, number in zip(found, (100, 200, 300), strict=True))
+    assert asked._program._losses < LOSSES_MAX
 
 
 def test_a_worker_that_cannot_start_is_not_tried_for_ever(asked: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
     tries = []
     monkeypatch.setattr(sys, "executable", "/bin/false")
-    start = worker._start
-    monkeypatch.setattr(worker, "_start", lambda: tries.append(1) or start())
+    start = asked._program._start
+    monkeypatch.setattr(asked._program, "_start", lambda: tries.append(1) or start())
     assert [asked.ask(question(MANY)).result(30) for _ in range(10)] == [None] * 10
-    assert len(tries) == worker.LOSSES_MAX
+    assert len(tries) == LOSSES_MAX
 
 
 def test_a_worker_ends_with_the_server_however_that_ends() -> None:
-    lines = "import sys; from tests.intake.test_worker import *; w = Worker(); w.ask(question(MANY)).result(); print(w._process.pid, flush=True); sys.stdin.read()"
+    lines = "import sys; from tests.intake.test_worker import *; w = Worker(); w.ask(question(MANY)).result(); print(w._program._process.pid, flush=True); sys.stdin.read()"
     with subprocess.Popen([sys.executable, "-c", lines], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as server:
         assert server.stdout is not None
         pid = int(server.stdout.readline())
-        assert _runs(pid)
+        assert runs(pid)
         server.kill()
-    wait_until(lambda: not _runs(pid), "the worker has ended")
+    wait_until(lambda: not runs(pid), "the worker has ended")
 
 
 def test_a_large_request_is_answered_like_a_small_one(shared_server: Server) -> None:
@@ -140,7 +143,8 @@ def test_a_large_request_is_answered_like_a_small_one(shared_server: Server) -> 
     assert shared_server.send(*(event(f"padded {number}", note=padding[:1_000]) for number in range(100)))["accepted"] == 100
 
 
-def _runs(pid: int) -> bool:
+def runs(pid: int) -> bool:
+    """Whether there is such a process."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

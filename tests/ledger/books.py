@@ -12,6 +12,7 @@ from tallyboard.intake.accept import Sender, accept
 from tallyboard.intake.cloudevents import CloudEvent
 from tallyboard.ledger import rollups
 from tallyboard.ledger.contract import Batch, Outcome
+from tallyboard.ledger.keeper import Keeper
 from tallyboard.ledger.migrate import migrate
 from tallyboard.ledger.writer import Writer
 from tallyboard.people import accounts
@@ -32,7 +33,7 @@ Sent = tuple[str, str, str, int]
 """source, id, user, conversations"""
 
 
-def open_ledger(folder: Path) -> Writer:
+def open_ledger(folder: Path, keeper: Keeper | None = None) -> Writer:
     """A ledger with both accounts; opening it again finds what it held."""
     engine = engines.open_on(folder)
     migrate(engine)
@@ -45,7 +46,7 @@ def open_ledger(folder: Path) -> Writer:
                 """
             )
             accounts.set_card(session, CONTOSO, card.default_text(), "test", NOW_US)
-    return Writer(engine)
+    return Writer(engine, keeper=keeper)
 
 
 def batch(account_id: int, sent: Sequence[Sent], may_adjust: bool = False) -> Batch:

@@ -9,7 +9,7 @@ from concurrent.futures import Future
 from contextlib import AbstractContextManager
 from typing import Any, Protocol, TypeVar
 
-from msgspec import Struct
+from msgspec import Raw, Struct
 
 from tallyboard.intake.event import UsageEvent
 
@@ -54,8 +54,15 @@ class Entry(Struct, frozen=True, gc=False, array_like=True):
     correction: str | None = None
 
 
+class Packed(Struct, frozen=True, array_like=True):
+    """Entries as another process encoded them (ledger/packed.py), and how many they are."""
+
+    size: int
+    parts: tuple[Raw, ...]
+
+
 class Batch(Struct, frozen=True):
-    """The entries of one request, for one account, received from `actor` (key or command) at one instant.
+    """The entries of one request, for one account, received from `actor` (key or command) at one instant. They may be `packed`.
 
     Where they depend on what is in the ledger, `make` gives them, in the transaction that keeps them; it may be asked again
     where that was interrupted. They are then `made_max` at most. A batch that `settles` a hold counts whoever else told of it.
@@ -68,11 +75,12 @@ class Batch(Struct, frozen=True):
     make: Callable[[Session], tuple[Entry, ...]] | None = None
     made_max: int = 0
     settles: bool = False
+    packed: Packed | None = None
 
     @property
     def size(self) -> int:
         """How many entries it has, or will have at most."""
-        return len(self.entries) + self.made_max
+        return len(self.entries) + self.made_max + (self.packed.size if self.packed else 0)
 
 
 class Outcome(Struct, frozen=True):
@@ -99,6 +107,9 @@ class Engine(Protocol):
 
     def writing(self) -> AbstractContextManager[Session]:
         """A transaction that is on disk when the context ends without an exception; the same errors."""
+
+    def lent(self) -> AbstractContextManager[None]:
+        """Within this context another process of the same server writes, and this one waits for its turn."""
 
     def version(self) -> int | None:
         """A number that differs as soon as anybody, in whatever process, has committed anything; None where it is dear to know."""

@@ -102,7 +102,7 @@ class SqliteEngine:
 
     quick = True
 
-    def __init__(self, folder: Path, *, synchronous: str = "FULL") -> None:
+    def __init__(self, folder: Path, *, synchronous: str = "FULL", checkpoints: bool = True) -> None:
         self.path = folder / FILE_NAME
         self._synchronous = synchronous
         self._write_lock = threading.Lock()
@@ -115,8 +115,10 @@ class SqliteEngine:
         except (OSError, sqlite3.Error) as error:
             raise Unavailable(f"the data folder {folder} cannot be used: {error}") from error
         self._closing = threading.Event()
-        self._checkpointer = threading.Thread(target=self._checkpoint, name="checkpoint", daemon=True)
-        self._checkpointer.start()
+        self._checkpointer: threading.Thread | None = None
+        if checkpoints:
+            self._checkpointer = threading.Thread(target=self._checkpoint, name="checkpoint", daemon=True)
+            self._checkpointer.start()
 
     def prepare(self) -> None:
         """Make the table that counts migrations."""
@@ -152,6 +154,12 @@ class SqliteEngine:
                     self._writer.execute("ROLLBACK")
                 raise
 
+    @contextmanager
+    def lent(self) -> Iterator[None]:
+        """Nobody of this process writes meanwhile: whoever waits gets the next turn, where SQLite would have it look again and again."""
+        with self._write_lock:
+            yield
+
     def version(self) -> int:
         """SQLite's own count of the commits that this one connection, which never writes, has noticed: some 3 microseconds."""
         try:
@@ -168,7 +176,8 @@ class SqliteEngine:
     def close(self) -> None:
         """Close every connection; the last one writes the log back into the database file."""
         self._closing.set()
-        self._checkpointer.join()
+        if self._checkpointer:
+            self._checkpointer.join()
         while True:
             try:
                 self._readers.get_nowait().close()

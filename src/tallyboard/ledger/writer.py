@@ -23,6 +23,8 @@ from msgspec.structs import replace
 from tallyboard.errors import AlreadyKept, Interrupted, Overloaded, Unavailable
 from tallyboard.ledger.append import Appender, add_recent_slots
 from tallyboard.ledger.contract import Batch, Engine, Outcome, Result, Session
+from tallyboard.ledger.keeper import Keeper
+from tallyboard.ledger.packed import unpack
 
 GROUP_ITEMS_MAX = 256
 GROUP_EVENTS_MAX = 10_000
@@ -48,11 +50,12 @@ class _Waiting(Struct):
 
 
 class Writer:
-    """A ledger (contract.Ledger): an engine with a queue in front of its write transactions."""
+    """A ledger (contract.Ledger): an engine with a queue in front of its write transactions. Packed batches are a keeper's, where there is one."""
 
-    def __init__(self, engine: Engine, decide: Decide | None = None) -> None:
+    def __init__(self, engine: Engine, decide: Decide | None = None, keeper: Keeper | None = None) -> None:
         self._engine = engine
         self._decide = decide
+        self._keeper = keeper
         self._appender = Appender()
         self._queue: SimpleQueue[_Waiting | None] = SimpleQueue()
         self._lock = threading.Lock()
@@ -99,6 +102,8 @@ class Writer:
             self._closed = True
             self._queue.put(None)
         self._thread.join()
+        if self._keeper:
+            self._keeper.close()
         self._engine.close()
 
     @property
@@ -169,7 +174,25 @@ class Writer:
             return
         by_account = sorted(group, key=lambda item: item.account_id)
         for _, items in groupby(by_account, key=lambda item: item.account_id):
-            self._together(list(items))
+            left = self._kept_elsewhere(list(items))
+            if left:
+                self._together(left)
+
+    def _kept_elsewhere(self, items: list[_Waiting]) -> list[_Waiting]:
+        """Have packed batches kept by the keeper, in this writer's turn; what is left for the writer itself, all where that fails."""
+        packed = [item for item in items if _is_packed(item)]
+        if not packed or self._keeper is None:
+            return items
+        with self._engine.lent():
+            kept = self._keeper.keep([item.batch for item in packed if item.batch])
+        if kept is None:
+            return items
+        for item, outcome in zip(packed, kept.outcomes, strict=True):
+            item.future.set_result(outcome)
+        if kept.shelf_closed:
+            with self._engine.lent():
+                self._keeper.add_recent_slots(items[0].account_id)
+        return [item for item in items if not _is_packed(item)]
 
     def _together(self, items: list[_Waiting]) -> None:
         """One transaction for all; where it fails, one for each, so that nobody fails for another."""
@@ -236,6 +259,14 @@ def _size(item: _Waiting) -> int:
     return item.batch.size if item.batch else 0
 
 
+def _is_packed(item: _Waiting) -> bool:
+    return item.batch is not None and item.batch.packed is not None and item.request is None
+
+
 def _complete(session: Session, batch: Batch) -> Batch:
-    """The batch with the entries that depend on what is in the ledger."""
-    return replace(batch, entries=batch.entries + batch.make(session), make=None, made_max=0) if batch.make else batch
+    """The batch with its entries, those that are packed and those that depend on what is in the ledger."""
+    if batch.packed:
+        batch = replace(batch, entries=batch.entries + unpack(batch.packed), packed=None)
+    if batch.make:
+        batch = replace(batch, entries=batch.entries + batch.make(session), make=None, made_max=0)
+    return batch

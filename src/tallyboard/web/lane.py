@@ -5,6 +5,7 @@ Small requests are worked off on the event loop; large ones in another process, 
 
 import asyncio
 from collections.abc import Mapping
+from functools import partial
 
 import orjson
 from litestar.enums import ScopeType
@@ -13,7 +14,7 @@ from litestar.types import ASGIApp, HTTPScope, Receive, Scope, Send
 from tallyboard import clock
 from tallyboard.app import App, Caller
 from tallyboard.intake import cloudevents
-from tallyboard.intake.accept import Accepted, accept
+from tallyboard.intake.accept import accept
 from tallyboard.intake.cloudevents import BadBody
 from tallyboard.intake.event import Refusal
 from tallyboard.intake.worker import Question
@@ -71,35 +72,34 @@ async def _take(app: App, headers: Mapping[str, str], receive: Receive) -> bytes
     content = await body.read(headers, receive)
     with taken.noting_refusal(app, who):
         if len(content) <= body.INLINE_BYTES_MAX:
-            accepted = _accept(headers, content, who, now_us)
+            batch, refused = _accept(headers, content, who, now_us)
         else:
-            accepted = await _accept_large(app, headers, content, who, now_us)
-    taken.note_refused(app, who, accepted.refused)
+            batch, refused = await _accept_large(app, headers, content, who, now_us)
+    taken.note_refused(app, who, refused)
     prefer = headers.get("prefer", "").replace(" ", "").lower().split(",")
     lenient = "handling=lenient" in prefer
-    if accepted.refused and not lenient:
-        raise _refused(accepted.refused, len(accepted.entries))
-    outcome = await asyncio.wrap_future(app.ledger.append(Batch(who.key.account_id, accepted.entries, now_us, who.key.actor)))
+    if refused and not lenient:
+        raise _refused(refused, batch.size)
+    outcome = await asyncio.wrap_future(app.ledger.append(batch))
     metrics.taken(outcome)
-    if "return=representation" in prefer or accepted.refused:
-        return orjson.dumps(taken.representation(outcome, accepted.refused))
+    if "return=representation" in prefer or refused:
+        return orjson.dumps(taken.representation(outcome, refused))
     return b""
 
 
-def _accept(headers: Mapping[str, str], content: bytes, who: Caller, now_us: int) -> Accepted:
+def _accept(headers: Mapping[str, str], content: bytes, who: Caller, now_us: int) -> taken.Understood:
     try:
         items = cloudevents.decode(headers, content)
     except BadBody as bad:
         raise problems.with_status(bad.status, bad.detail) from None
-    return accept(items, who.sender, who.charger, now_us)
+    accepted = accept(items, who.sender, who.charger, now_us)
+    return Batch(who.key.account_id, accepted.entries, now_us, who.key.actor), accepted.refused
 
 
-async def _accept_large(app: App, headers: Mapping[str, str], content: bytes, who: Caller, now_us: int) -> Accepted:
+async def _accept_large(app: App, headers: Mapping[str, str], content: bytes, who: Caller, now_us: int) -> taken.Understood:
     about = {name: value for name, value in headers.items() if name == "content-type" or name.startswith("ce-")}
-    accepted = await asyncio.wrap_future(app.worker.ask(Question(about, content, who.sender, who.charger.card.text, now_us)))
-    if accepted is None:
-        accepted = await asyncio.to_thread(_accept, headers, content, who, now_us)
-    return accepted
+    question = Question(about, content, who.sender, who.charger.card.text, now_us)
+    return await taken.by_worker(app, who, question, partial(_accept, headers, content, who, now_us))
 
 
 def _refused(refused: tuple[Refusal, ...], good: int) -> Problem:

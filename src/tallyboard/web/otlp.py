@@ -6,6 +6,7 @@ answered 503, so everything that passes is a 503 with a short Retry-After.
 
 import asyncio
 from collections.abc import Mapping
+from functools import partial
 from http import HTTPStatus
 
 from litestar.types import HTTPScope, Receive, Send
@@ -13,7 +14,7 @@ from litestar.types import HTTPScope, Receive, Send
 from tallyboard import clock
 from tallyboard.app import App, Caller
 from tallyboard.intake import counting
-from tallyboard.intake.accept import Accepted, accept
+from tallyboard.intake.accept import accept
 from tallyboard.intake.cloudevents import BadBody
 from tallyboard.intake.counting import From
 from tallyboard.intake.event import Refusal
@@ -74,43 +75,38 @@ async def _take(app: App, signal: Signal, headers: Mapping[str, str], encoding: 
     return request.success(signal, encoding, len(refused), _message(signal, refused, outcome.unrated))
 
 
-async def _understood(
-    app: App, signal: Signal, headers: Mapping[str, str], content: bytes, who: Caller, now_us: int
-) -> tuple[Batch, tuple[Refusal, ...]]:
+async def _understood(app: App, signal: Signal, headers: Mapping[str, str], content: bytes, who: Caller, now_us: int) -> taken.Understood:
     """What is to be kept, and what is refused."""
     if signal is not Signal.METRICS:
-        accepted = await _accept(app, signal, headers, content, who, now_us)
-        return Batch(who.key.account_id, accepted.entries, now_us, who.key.actor), accepted.refused
+        return await _accept(app, signal, headers, content, who, now_us)
     origin = From(who.key.account_id, who.key.actor, who.sender, who.charger, now_us)
     if len(content) <= body.INLINE_BYTES_MAX:
         return _count_here(headers, content, origin)
     return await asyncio.to_thread(_count_here, headers, content, origin)
 
 
-def _count_here(headers: Mapping[str, str], content: bytes, origin: From) -> tuple[Batch, tuple[Refusal, ...]]:
+def _count_here(headers: Mapping[str, str], content: bytes, origin: From) -> taken.Understood:
     try:
         return counting.batch(request.decode_metrics(headers, content), origin)
     except BadBody as bad:
         raise problems.with_status(bad.status, bad.detail) from None
 
 
-async def _accept(app: App, signal: Signal, headers: Mapping[str, str], content: bytes, who: Caller, now_us: int) -> Accepted:
+async def _accept(app: App, signal: Signal, headers: Mapping[str, str], content: bytes, who: Caller, now_us: int) -> taken.Understood:
     if len(content) <= body.INLINE_BYTES_MAX:
         return _accept_here(signal, headers, content, who, now_us)
     about = {"content-type": headers["content-type"]}
     question = Question(about, content, who.sender, who.charger.card.text, now_us, signal)
-    accepted = await asyncio.wrap_future(app.worker.ask(question))
-    if accepted is None:
-        accepted = await asyncio.to_thread(_accept_here, signal, headers, content, who, now_us)
-    return accepted
+    return await taken.by_worker(app, who, question, partial(_accept_here, signal, headers, content, who, now_us))
 
 
-def _accept_here(signal: Signal, headers: Mapping[str, str], content: bytes, who: Caller, now_us: int) -> Accepted:
+def _accept_here(signal: Signal, headers: Mapping[str, str], content: bytes, who: Caller, now_us: int) -> taken.Understood:
     try:
         items = request.decode(signal, headers, content)
     except BadBody as bad:
         raise problems.with_status(bad.status, bad.detail) from None
-    return accept(items, who.sender, who.charger, now_us)
+    accepted = accept(items, who.sender, who.charger, now_us)
+    return Batch(who.key.account_id, accepted.entries, now_us, who.key.actor), accepted.refused
 
 
 def _message(signal: Signal, refused: tuple[Refusal, ...], unrated: int) -> str:

@@ -1,6 +1,5 @@
 """Runs the web application: one process, one event loop."""
 
-import gc
 import signal
 import socket
 import sys
@@ -11,14 +10,12 @@ from litestar.types import ASGIApp
 from tallyboard.app import App
 from tallyboard.errors import Unavailable
 from tallyboard.settings import Settings
+from tallyboard.subprogram import collect_rarely
 from tallyboard.web import metrics
 from tallyboard.web.app import create
 from tallyboard.web.connections import Connection
 
 GIL_SWITCH_SECONDS = 0.0005
-GARBAGE_ALLOCATIONS = 100_000
-"""Look for garbage that refers to itself after so many allocations, not after Python's 700: the lines of one large batch alone are
-ten thousand, and none of them is such garbage."""
 
 
 def bind(host: str, port: int, tries: int = 1) -> socket.socket:
@@ -51,9 +48,7 @@ def run(app: App, listener: socket.socket) -> None:
     metrics.set_up_log()
     signal.signal(signal.SIGTERM, _end)
     config = configured(create(app), app.settings)
-    gc.collect()
-    gc.freeze()  # What was loaded stays: collections then look at what requests leave, not at all of the program.
-    gc.set_threshold(GARBAGE_ALLOCATIONS)
+    collect_rarely()
     uvicorn.Server(config).run(sockets=[listener])
 
 

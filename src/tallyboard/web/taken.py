@@ -1,14 +1,27 @@
 """What became of a request's events: noted for operators and administrators, told to whoever sent them."""
 
+import asyncio
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from tallyboard.app import App, Caller
 from tallyboard.intake.event import Refusal
-from tallyboard.ledger.contract import Outcome
+from tallyboard.intake.worker import Question
+from tallyboard.ledger.contract import Batch, Outcome
 from tallyboard.web import metrics
 from tallyboard.web.problems import Problem
+
+Understood = tuple[Batch, tuple[Refusal, ...]]
+"""What of a request is to be kept, and what is refused."""
+
+
+async def by_worker(app: App, who: Caller, question: Question, here: Callable[[], Understood]) -> Understood:
+    """What the worker makes of a request; where it does not answer, what is made of it `here`, in a thread."""
+    answer = await asyncio.wrap_future(app.worker.ask(question))
+    if answer is None:
+        return await asyncio.to_thread(here)
+    return Batch(who.key.account_id, (), question.now_us, who.key.actor, packed=answer.packed), answer.refused
 
 
 @contextmanager
