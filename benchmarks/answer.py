@@ -36,20 +36,21 @@ ROUNDS = 7
 
 
 class Answers(Struct, frozen=True):
-    """Milliseconds for one number of users, medians.
+    """Milliseconds for one number of users, medians. `first` is what a question takes that was not asked before, `again` one that was.
 
-    `of_times` is with ten times the raw events, `of_year` with a year of days kept; `beside_baseline` has ours and the
-    baseline's by events a user and day.
+    `of_times` is the first with ten times the raw events, `of_year` with a year of days kept; `beside_baseline` has our first, ours asked
+    again and the baseline's by events a user and day.
     """
 
     users: int
     events: int
-    warm: float
+    first: float
+    again: float
     cold: float
     bare_sum: float
     of_times: float | None
     of_year: float | None
-    beside_baseline: dict[int, tuple[float, float]]
+    beside_baseline: dict[int, tuple[float, float, float]]
     seeded_by: str
 
 
@@ -67,15 +68,15 @@ def measure(folder: Path, users: int, progress: Progress) -> Answers:
         folders += [often, year]
     progress.advance(task)
     cold = _cold(once, span)
-    with _engines(folders) as engines:
-        contestants: list[Callable[[], object]] = [partial(ask, engine, span) for engine in engines]
-        times = in_turn([*contestants, partial(_bare_sum, engines[0], span)])
+    with _engines([*folders, once]) as (*engines, asked_before):
+        contestants: list[Callable[[], object]] = [partial(ask_first, engine, span) for engine in engines]
+        times = in_turn([*contestants, partial(ask, asked_before, span), partial(_bare_sum, engines[0], span)])
     progress.advance(task)
     beside = {number: _beside_baseline(path, span) for number, path in ((1, once), (TIMES, often)) if users == BASELINE_USERS}
     progress.advance(task)
     of_times, of_year = times[1:3] if len(folders) > 1 else (None, None)
     seeded_by = "the writer" if users <= BY_WRITER_USERS_MAX else "SQL"
-    return Answers(users, events, times[0], cold, times[-1], of_times, of_year, beside, seeded_by)
+    return Answers(users, events, times[0], times[-2], cold, times[-1], of_times, of_year, beside, seeded_by)
 
 
 def fill(folder: Path, users: int, span: DayRange) -> int:
@@ -114,6 +115,13 @@ def _copy(source: Path, target: Path, change: Callable[[sqlite3.Connection], Non
             seed.add_days(connection)
 
 
+def ask_first(engine: Engine, span: DayRange) -> int:
+    """The page's answer when nothing of it is remembered; its units."""
+    with engine.reading() as session:
+        session.remembered.clear()
+    return ask(engine, span)
+
+
 def ask(engine: Engine, span: DayRange) -> int:
     """The page's answer; its units."""
     with engine.reading() as session:
@@ -146,8 +154,8 @@ def _cold(folder: Path, span: DayRange) -> float:
         return _milliseconds(lambda: ask(engine, span))
 
 
-def _beside_baseline(folder: Path, span: DayRange) -> tuple[float, float]:
-    """Our answer and the baseline's to the same question over the same events, which must come to the same."""
+def _beside_baseline(folder: Path, span: DayRange) -> tuple[float, float, float]:
+    """Our first answer, ours asked again and the baseline's to the same question over the same events, which must come to the same."""
     kept = folder.with_name(f"{folder.name}-baseline")
     kept.mkdir()
     engine = store.open_store(kept)
@@ -156,11 +164,12 @@ def _beside_baseline(folder: Path, span: DayRange) -> tuple[float, float]:
         connection.execute("ATTACH ? AS ledger", (str(folder / sqlite.FILE_NAME),))
         for statement in _COPY:
             connection.execute(statement)
-    with engine.connect() as connection, _engines([folder]) as (ledger,):
+    with engine.connect() as connection, _engines([folder, folder]) as (ledger, asked_before):
         theirs = partial(store.usage, connection, span.first, span.last, ZoneInfo("UTC"))
         assert theirs()["units"] == ask(ledger, span)
-        ours, other = in_turn([partial(ask, ledger, span), theirs], rounds=3)
-        return ours, other
+        assert ask(asked_before, span) == ask(asked_before, span) == ask(asked_before, span) == ask(ledger, span)
+        first, again, other = in_turn([partial(ask_first, ledger, span), partial(ask, asked_before, span), theirs], rounds=3)
+        return first, again, other
 
 
 def in_turn(contestants: Sequence[Callable[[], object]], rounds: int = ROUNDS) -> list[float]:

@@ -84,7 +84,7 @@ def _answers(folder: Path, url: str) -> tuple[float, float]:
         copying.copy(ours, theirs, lambda *_: None)
         with theirs.writing() as session:
             session.run("ANALYZE")
-        there, here = answer.in_turn([partial(answer.ask, theirs, span), partial(answer.ask, ours, span)])
+        there, here = answer.in_turn([partial(answer.ask_first, theirs, span), partial(answer.ask_first, ours, span)])
         return there, here
 
 

@@ -96,7 +96,7 @@ def add_slots(connection: sqlite3.Connection) -> None:
 def add_days(connection: sqlite3.Connection) -> None:
     """The days of all quarter hours, by the ledger's own rebuild after a change of zone."""
     connection.execute("UPDATE account SET zone_version = zone_version + 1, days_through = NULL")
-    session = SqliteSession(connection)
+    session = SqliteSession(connection, {})
     while rollups.rebuild_some(session, ACCOUNT_ID):
         pass
 
@@ -107,7 +107,7 @@ def _open_next_shelf(connection: sqlite3.Connection) -> None:
 
 def _close_shelf(connection: sqlite3.Connection, filters: seen.Seen, shelf: int) -> float:
     started = time.perf_counter()
-    filters.close_shelf(SqliteSession(connection), ACCOUNT_ID, shelf)
+    filters.close_shelf(SqliteSession(connection, {}), ACCOUNT_ID, shelf)
     return time.perf_counter() - started
 
 

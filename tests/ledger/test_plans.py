@@ -42,6 +42,7 @@ class Watched:
 
     def __init__(self, session: Session) -> None:
         self._session = session
+        self.remembered: dict[Any, Any] = {}
         self.asked: list[tuple[str, dict[str, Any]]] = []
 
     def all(self, sql: str, **values: Any) -> list[Line]:
@@ -125,7 +126,7 @@ def _fill(session: Session) -> None:
         least=1,
         most=OVERRIDES,
     )
-    session.run("INSERT INTO day_total SELECT 1, 1, day, sum(units), sum(events), 0 FROM day_usage GROUP BY day")
+    session.run("INSERT INTO day_total SELECT 1, 1, day, sum(units), sum(events), 0, 0 FROM day_usage GROUP BY day")
 
 
 def plan(session: Session, sql: str, values: dict[str, Any]) -> str:

@@ -156,7 +156,10 @@ def add_recent_slots(session: Session, account_id: int) -> None:
 
 
 def add_to_days(session: Session, account_id: int, account: LockedAccount, sums: Sequence[SlotSum]) -> None:
-    """Add sums, in the order of slots, to the users' days and the days' totals; while days are rebuilt, only to those already done."""
+    """Add sums, in the order of slots, to the users' days and the days' totals; while days are rebuilt, only to those already done.
+
+    The caller's transaction raises the account's revision by one: that is when those days changed.
+    """
     zone = days.zone(account.timezone)
     of_users: dict[int, list[tuple[int, ...]]] = {}
     of_all: list[tuple[int, ...]] = []
@@ -174,7 +177,8 @@ def add_to_days(session: Session, account_id: int, account: LockedAccount, sums:
         for user_id, added in by_user.items():
             of_users.setdefault(user_id, []).append((account_id, account.zone_version, user_id, day, *added))
         all_units, all_events = map(sum, zip(*by_user.values(), strict=True))
-        of_all.append((account_id, account.zone_version, day, all_units, all_events, sum(each[4] for each in sums[start:end])))
+        unrated = sum(each[4] for each in sums[start:end])
+        of_all.append((account_id, account.zone_version, day, all_units, all_events, unrated, account.revision + 1))
     session.many(
         """
         INSERT INTO day_usage AS kept (account_id, zone_version, user_id, day, units, events)
@@ -186,10 +190,11 @@ def add_to_days(session: Session, account_id: int, account: LockedAccount, sums:
     )
     session.many(
         """
-        INSERT INTO day_total AS kept (account_id, zone_version, day, units, events, unrated)
-        $each (account_id, zone_version, day, units, events, unrated)
+        INSERT INTO day_total AS kept (account_id, zone_version, day, units, events, unrated, changed)
+        $each (account_id, zone_version, day, units, events, unrated, changed)
         ON CONFLICT (account_id, zone_version, day) DO UPDATE SET
-            units = kept.units + EXCLUDED.units, events = kept.events + EXCLUDED.events, unrated = kept.unrated + EXCLUDED.unrated
+            units = kept.units + EXCLUDED.units, events = kept.events + EXCLUDED.events, unrated = kept.unrated + EXCLUDED.unrated,
+            changed = EXCLUDED.changed
         """,
         of_all,
     )

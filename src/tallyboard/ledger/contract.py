@@ -20,7 +20,13 @@ Line = tuple[Any, ...]
 
 
 class Session(Protocol):
-    """One transaction: all of it is kept, or nothing. A primary key that is there already ends it with AlreadyKept."""
+    """One transaction: all of it is kept, or nothing. A primary key that is there already ends it with AlreadyKept.
+
+    `remembered` is what readers of the same open ledger have found before. Who puts something in knows how to tell whether it still
+    holds, and sees to it that it does not grow without end; anybody may empty it.
+    """
+
+    remembered: dict[Any, Any]
 
     def all(self, sql: str, **values: Value) -> list[Line]:
         """Every line of the answer. SumTooLarge where an engine whose integers have 64 bits cannot sum them."""

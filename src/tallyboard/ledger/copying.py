@@ -84,7 +84,7 @@ TABLES = (
     Table("seen_filter", ("account_id", "first_shelf"), ("bits",), follows=True, rows_at_once=4),
     Table("slot_usage", ("account_id", "recent", "slot", "user_id"), ("units", "events", "unrated"), follows=True),
     Table("day_usage", ("account_id", "zone_version", "user_id", "day"), ("units", "events"), follows=True),
-    Table("day_total", ("account_id", "zone_version", "day"), ("units", "events", "unrated"), follows=True),
+    Table("day_total", ("account_id", "zone_version", "day"), ("units", "events", "unrated", "changed"), follows=True),
     Table("policy", ("account_id", "policy_id"), ("default_units", "from_us", "actor")),
     Table(
         "policy_override",

@@ -18,6 +18,7 @@ class LockedAccount(Struct, frozen=True):
     users another is set.
     """
 
+    revision: int
     timezone: str
     zone_version: int
     days_end: int | None
@@ -34,7 +35,7 @@ def lock(session: Session, account_id: int) -> LockedAccount:
     line = session.one(
         """
         UPDATE account SET revision = revision WHERE account_id = :account_id
-        RETURNING timezone, zone_version,
+        RETURNING revision, timezone, zone_version,
                   CASE WHEN days_version < zone_version THEN coalesce(days_through + 1, -1000000) END,
                   user_count, shelf, shelf_events, erasures, record_source, own_record_sources
         """,

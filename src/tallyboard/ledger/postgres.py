@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from functools import lru_cache
 from types import NoneType
+from typing import Any
 
 import psycopg
 from psycopg import Connection, errors
@@ -54,8 +55,9 @@ _ARRAYS: dict[type, str] = {int: "bigint[]", str: "text[]", bytes: "bytea[]"}
 class PostgresSession:
     """One transaction on one connection (contract.Session)."""
 
-    def __init__(self, connection: Connection[Line]) -> None:
+    def __init__(self, connection: Connection[Line], remembered: dict[Any, Any]) -> None:
         self._connection = connection
+        self.remembered = remembered
 
     def all(self, sql: str, **values: Value) -> list[Line]:
         """Every line of the answer."""
@@ -103,6 +105,7 @@ class PostgresEngine:
         except psycopg.ProgrammingError:  # Its text repeats the address, and with it a password.
             raise Invalid("the database URL cannot be read; it looks like postgresql://user@host:5432/database") from None
         self._address = make_conninfo(url, connect_timeout=CONNECT_SECONDS, application_name="tallyboard")
+        self._remembered: dict[Any, Any] = {}
         self._pool = ConnectionPool(
             self._address,
             kwargs={"autocommit": True},
@@ -130,7 +133,7 @@ class PostgresEngine:
         with self._connection() as connection:
             connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
             try:
-                yield PostgresSession(connection)
+                yield PostgresSession(connection, self._remembered)
             finally:
                 if not connection.closed:
                     connection.execute("ROLLBACK")
@@ -139,7 +142,7 @@ class PostgresEngine:
     def writing(self) -> Iterator[PostgresSession]:
         """A transaction that is on disk when the context ends without an exception."""
         with self._connection() as connection, connection.transaction():
-            yield PostgresSession(connection)
+            yield PostgresSession(connection, self._remembered)
 
     def lent(self) -> AbstractContextManager[None]:
         """Nobody need wait here: the account's row is waited for there."""

@@ -204,8 +204,8 @@ def _rebuild(session: Session, account_id: int, zone: Zone, day: date) -> None:
     )
     session.run(
         """
-        INSERT INTO day_total (account_id, zone_version, day, units, events, unrated)
-        SELECT :account_id, :version, :day, sum(units), sum(events), sum(unrated) FROM slot_usage
+        INSERT INTO day_total (account_id, zone_version, day, units, events, unrated, changed)
+        SELECT :account_id, :version, :day, sum(units), sum(events), sum(unrated), 0 FROM slot_usage
         WHERE account_id = :account_id AND recent IN (0, 1) AND slot >= :first_slot AND slot < :end_slot HAVING count(*) > 0
         """,
         **interval,

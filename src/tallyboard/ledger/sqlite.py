@@ -13,6 +13,7 @@ from functools import lru_cache
 from itertools import chain
 from pathlib import Path
 from queue import Empty, LifoQueue
+from typing import Any
 
 from msgspec import Struct
 
@@ -54,8 +55,9 @@ _NAME_OR_KEYS = re.compile(r":[a-z_]+|\$keys")
 class SqliteSession:
     """One transaction on one connection (contract.Session)."""
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
+    def __init__(self, connection: sqlite3.Connection, remembered: dict[Any, Any]) -> None:
         self._connection = connection
+        self.remembered = remembered
 
     def all(self, sql: str, **values: Value) -> list[Line]:
         """Every line of the answer. SumTooLarge where an integer sum leaves 64 bits, if only on the way."""
@@ -107,6 +109,7 @@ class SqliteEngine:
         self._synchronous = synchronous
         self._write_lock = threading.Lock()
         self._watch_lock = threading.Lock()
+        self._remembered: dict[Any, Any] = {}
         self._readers: LifoQueue[sqlite3.Connection] = LifoQueue(READERS_MAX)
         try:
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -135,7 +138,7 @@ class SqliteEngine:
                 connection = self._connect()
             try:
                 connection.execute("BEGIN")
-                yield SqliteSession(connection)
+                yield SqliteSession(connection, self._remembered)
             finally:
                 if connection.in_transaction:
                     connection.execute("ROLLBACK")
@@ -147,7 +150,7 @@ class SqliteEngine:
         with self._write_lock, _own_errors():
             self._writer.execute("BEGIN IMMEDIATE")
             try:
-                yield SqliteSession(self._writer)
+                yield SqliteSession(self._writer, self._remembered)
                 self._writer.execute("COMMIT")
             except BaseException:
                 if self._writer.in_transaction:

@@ -9,6 +9,7 @@ What is kept under the keys of aliases is added up as their users' (ledger/alias
 
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
+from functools import partial
 from heapq import nlargest
 from zoneinfo import ZoneInfo
 
@@ -20,6 +21,7 @@ from tallyboard.errors import Invalid, NotFound, SumTooLarge
 from tallyboard.ledger.aliases import NOBODY, families
 from tallyboard.ledger.contract import Session
 from tallyboard.ledger.rollups import Zone, edges_text, zone_of
+from tallyboard.usage.past import past_sums
 from tallyboard.usage.report import DayUsage, Others, Report, UserUsage
 
 TOP_MAX = 200
@@ -82,20 +84,14 @@ class Source:
     def user_sums(self, span: DayRange) -> Sums:
         """The sums of every user with an event in the range."""
         if self._from_days:
-            try:
-                sums: dict[int, int] = dict(self._session.all("SELECT app_user.user_id, sum(units)" + _DAYS_BY_USER, **self._range(span)))
-                return Sums(self._families.add_up(sums))
-            except SumTooLarge:
-                halves = "SELECT app_user.user_id, sum(units >> 32), sum(units & 4294967295)" + _DAYS_BY_USER
-                lines = self._session.all(halves, **self._range(span))
-        else:
-            lines = self._session.all(
-                """
-                SELECT user_id, sum(units >> 32), sum(units & 4294967295) FROM slot_usage
-                WHERE account_id = :account_id AND recent IN (0, 1) AND slot >= :first_slot AND slot < :end_slot GROUP BY user_id
-                """,
-                **self._slots(span),
-            )
+            return Sums(self._families.add_up(self._sums_of_days(span)))
+        lines = self._session.all(
+            """
+            SELECT user_id, sum(units >> 32), sum(units & 4294967295) FROM slot_usage
+            WHERE account_id = :account_id AND recent IN (0, 1) AND slot >= :first_slot AND slot < :end_slot GROUP BY user_id
+            """,
+            **self._slots(span),
+        )
         return Sums(self._families.add_up({user_id: (high << 32) + low for user_id, high, low in lines}))
 
     def day_sums(self, span: DayRange) -> dict[int, int]:
@@ -204,6 +200,27 @@ class Source:
         for user_id, _, units in self._kept_days(span, user_ids):
             found[user_id] = found.get(user_id, 0) + units
         return found
+
+    def _sums_of_days(self, span: DayRange) -> dict[int, int]:
+        """Sums by user_id. All days but the last are over, or as good as: their sums may be remembered."""
+        first, last = days.to_number(span.first), days.to_number(span.last)
+        past = None
+        if first < last:
+            read = partial(self._read_days, DayRange(span.first, span.last - timedelta(days=1)))
+            past = past_sums(self._session, self._account_id, self._version, first, last - 1, read)
+        if past is None:
+            return self._read_days(span)
+        sums = dict(past)
+        for user_id, units in self._read_days(DayRange(span.last, span.last)).items():
+            sums[user_id] = sums.get(user_id, 0) + units
+        return sums
+
+    def _read_days(self, span: DayRange) -> dict[int, int]:
+        try:
+            return dict(self._session.all("SELECT app_user.user_id, sum(units)" + _DAYS_BY_USER, **self._range(span)))
+        except SumTooLarge:
+            halves = "SELECT app_user.user_id, sum(units >> 32), sum(units & 4294967295)" + _DAYS_BY_USER
+            return {user_id: (high << 32) + low for user_id, high, low in self._session.all(halves, **self._range(span))}
 
     def _kept_days(self, span: DayRange, user_ids: Sequence[int]) -> list[UserDay]:
         """Days under the keys that were sent."""
