@@ -36,11 +36,11 @@ ENGINE ?= sqlite
 test-fast: setup
 	sh tests/find_postgresql.sh $(ENGINE)
 	sh tests/find_nginx.sh
-	TALLYBOARD_TEST_ENGINE=$(ENGINE) $(BIN)/pytest -n 2 --dist loadfile -m "not browser"
+	TALLYBOARD_TEST_ENGINE=$(ENGINE) $(BIN)/pytest -n auto --dist loadfile --no-loadscope-reorder -m "not browser"
 
 test-browser: setup
 	PYTHON=$(BIN)/python sh tests/browser/find_chromium.sh
-	TALLYBOARD_TEST_ENGINE=$(ENGINE) $(BIN)/pytest -n 2 --dist loadfile -m browser
+	TALLYBOARD_TEST_ENGINE=$(ENGINE) $(BIN)/pytest -n auto --dist loadfile --no-loadscope-reorder -m browser
 
 lint: setup
 	$(BIN)/ruff check .

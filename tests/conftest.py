@@ -23,6 +23,16 @@ from tests.program import Process, environment
 
 DATA = Path(__file__).parent / "data"
 DEADLINE_SECONDS = 30.0
+TESTERS_MAX = 8
+LONGEST = (
+    "tests/client/test_litellm.py",
+    "tests/laws/test_aliases.py",
+    "tests/laws/test_real_usage.py",
+    "tests/laws/test_server_crashes.py",
+    "tests/pulls/test_openai.py",
+    "tests/web/test_document.py",
+)
+"""Files of tests that take a minute or so."""
 
 settings.register_profile("tallyboard", deadline=None)  # No test asserts a time, whatever else the machine does.
 settings.load_profile("tallyboard")
@@ -195,6 +205,16 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     program.close()
     if cluster := config.stash.get(_CLUSTER, None):
         cluster.close()
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """One more than there are processors, because tests wait as much as they compute; but one database server serves them all."""
+    return min((os.cpu_count() or 1) + 1, TESTERS_MAX)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the longest files, so that none of them is left for the end, when everybody else has nothing to do."""
+    items.sort(key=lambda item: not item.nodeid.startswith(LONGEST))
 
 
 def pytest_report_header() -> str:
