@@ -35,6 +35,8 @@ CHECKS = 10_000
 CONNECTIONS = 16
 PACE_PER_SECOND, PACE_SECONDS = 200.0, 8.0
 EVENTS_PER_SECOND, BATCH_EVENTS, BATCH_CONNECTIONS = 100_000, 10_000, 2
+COMPUTING = 3
+"""The sender, the worker and the keeper."""
 PAIR_CLIENTS = (1, 16, 64)
 PAIRS = 40
 CHECK_BAR, P99_BAR_MS = 3.5, 4.0
@@ -52,7 +54,7 @@ class Overshoot(Struct, frozen=True):
 class Limits(Struct, frozen=True):
     """All that is measured of limits. Checks are per second and microseconds of the server's processor time each, ours and the baseline's.
 
-    `pairs` is hold-and-settle pairs per second and the milliseconds of 99 of 100, by engine and clients.
+    `computing_p99` is of an idle server beside processes that only compute. `pairs` is hold-and-settle pairs per second and the milliseconds of 99 of 100, by engine and clients.
     """
 
     overshoot: list[Overshoot]
@@ -63,6 +65,7 @@ class Limits(Struct, frozen=True):
     idle_p99: float
     busy_p99: float
     busy_events: float
+    computing_p99: float
     pairs: dict[str, dict[int, tuple[float, float]]]
 
 
@@ -80,11 +83,12 @@ def measure(folder: Path, progress: Progress) -> Limits:
         progress.advance(task)
         idle = clients.submit(_paced, ours).result()
         busy, events = _while_events_arrive(clients, ours)
+        computing = _while_others_compute(clients, ours)
         progress.advance(task)
         pairs = {"SQLite": {number: _pairs(clients, [ours], number) for number in PAIR_CLIENTS}}
         pairs["PostgreSQL"] = _pairs_on_postgresql(clients, folder)
         progress.advance(task)
-    return Limits(overshoot, *checks, idle.percentile(0.99), busy.percentile(0.99), events, pairs)
+    return Limits(overshoot, *checks, idle.percentile(0.99), busy.percentile(0.99), events, computing.percentile(0.99), pairs)
 
 
 def _overshoot(clients: ProcessPoolExecutor, ours: Service, theirs: Service, number: int) -> Overshoot:
@@ -201,6 +205,23 @@ def _while_events_arrive(clients: ProcessPoolExecutor, ours: Service) -> tuple[A
     sending = clients.submit(_send_until, ours, batches, PACE_SECONDS + 1)
     asked = clients.submit(_paced, ours).result()
     return asked, sending.result()
+
+
+def _while_others_compute(clients: ProcessPoolExecutor, ours: Service) -> Asked:
+    """The same while nothing arrives, but as many processes compute as are busy when events do: what the machine makes of it."""
+    with ProcessPoolExecutor(COMPUTING, mp_context=get_context("spawn")) as others:
+        list(others.map(_compute, [0.0] * COMPUTING))  # All of them have started.
+        computing = [others.submit(_compute, PACE_SECONDS) for _ in range(COMPUTING)]
+        asked = clients.submit(_paced, ours).result()
+        for each in computing:
+            each.result()
+    return asked
+
+
+def _compute(seconds: float) -> None:
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        sum(range(100_000))
 
 
 def _send_until(service: Service, batches: int, seconds: float) -> float:
