@@ -83,11 +83,20 @@ def test_a_search_of_many_says_how_many_it_shows(visit: Open) -> None:
     expect(page.locator(".card-note")).to_have_text("Showing the top 200 of 230 matching users by credits. CSV export reaches all of them.")
 
 
+TYPE_ALICE = """
+(box) => {
+  for (const end of [1, 2, 3, 4, 5]) {
+    box.value = "alice".slice(0, end);
+    box.dispatchEvent(new InputEvent("input", { bubbles: true }));
+  }
+}
+"""
+
+
 def test_what_is_typed_quickly_ends_in_one_answer(visit: Open) -> None:
     page = visit()
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url) if "q=" in request.url else None)
-    page.locator("#search").click()
-    page.keyboard.type("alice", delay=10)
+    page.locator("#search").evaluate(TYPE_ALICE)  # In one go: between two keys of a keyboard a busy machine may let any time pass.
     expect(rows(page)).to_have_count(1)
     assert len(asked) == 1
