@@ -41,6 +41,12 @@ def amount(number: int) -> int:
     return 1 + number % 5
 
 
+def span_of(first_us: int) -> DayRange:
+    """The days of all events, in whatever zone."""
+    first = days.to_number(days.instant(first_us).date())
+    return DayRange(days.from_number(first - 1), days.from_number(first + SPAN_DAYS + 2))
+
+
 def batch(account_id: int, numbers: list[int], first_us: int) -> Batch:
     """Events by number, through the real intake."""
     items = [
@@ -97,10 +103,9 @@ class Load:
     def _ask(self, account_id: int) -> None:
         """Any answer is of one moment: its parts add up, and all that was acknowledged before is in it."""
         sure = sum(amount(number) for number in self.acknowledged[account_id]) * 1_000_000
-        first = days.instant(self._first_us).date()
-        span = DayRange(first, days.from_number(days.to_number(first) + SPAN_DAYS + 1))
         with self._ledger.reading() as session:
-            report = answer(session, account_id, Question(span, top=5), clock.now_us())
+            report = answer(session, account_id, Question(span_of(self._first_us), top=self._chance.choice((5, None))), clock.now_us())
+        assert report.others.users > 0 or report.others.units == 0, "every user is shown, and all of them are the total"
         assert report.units == sum(day.units for day in report.days) == sum(line.units for line in report.users) + report.others.units
         assert report.units >= sure, (report.units, sure)
 

@@ -13,10 +13,9 @@ from pathlib import Path
 
 from tests import engines
 from tests.conftest import environment
-from tests.laws.mixed_load import ACCOUNTS, SPAN_DAYS, amount
+from tests.laws.mixed_load import ACCOUNTS, SPAN_DAYS, amount, span_of
 
-from tallyboard import clock, days
-from tallyboard.days import DayRange
+from tallyboard import clock
 from tallyboard.ledger import aliases as ledger_aliases
 from tallyboard.ledger import audit, rollups
 from tallyboard.ledger.migrate import migrate
@@ -42,8 +41,8 @@ def test_three_processes_with_mixed_accounts_lose_nothing(folder: Path) -> None:
         for seed in range(PROCESSES)
     ]
     acknowledged: defaultdict[int, set[int]] = defaultdict(set)
-    for process in processes:
-        out, err = process.communicate(timeout=SECONDS + 120)
+    said = [process.communicate(timeout=SECONDS + 120) for process in processes]  # All of them have ended before one is found wanting.
+    for process, (out, err) in zip(processes, said, strict=True):
         assert process.returncode == 0, err.decode()
         told = json.loads(out)
         assert all(told["done"].get(deed, 0) > 0 for deed in ("send", "ask", "rebuild"))
@@ -71,8 +70,6 @@ def _make_accounts(folder: Path) -> None:
 
 
 def _check(folder: Path, acknowledged: dict[int, set[int]], first_us: int) -> None:
-    first = days.instant(first_us).date()
-    span = DayRange(days.from_number(days.to_number(first) - 1), days.from_number(days.to_number(first) + SPAN_DAYS + 2))
     with closing(engines.open_on(folder)) as engine:
         for account_id in ACCOUNTS:
             more = True
@@ -81,7 +78,7 @@ def _check(folder: Path, acknowledged: dict[int, set[int]], first_us: int) -> No
                     more = rollups.rebuild_some(session, account_id)
             with engine.reading() as session:
                 assert rollups.reconcile(session, account_id) == []
-                report = answer(session, account_id, Question(span), clock.now_us())
+                report = answer(session, account_id, Question(span_of(first_us)), clock.now_us())
                 into = dict(ledger_aliases.users_of(session, account_id, [f"user {number}" for number in range(97)]))
                 assert session.one("SELECT aliases FROM account WHERE account_id = :id", id=account_id) == (len(into),)
                 assert audit.verify(session, account_id).broken_at is None
