@@ -31,7 +31,12 @@ TABLE = (
         "",
         "A PostgreSQL server to keep everything on instead of a data folder, such as postgresql://tallyboard@db.example.com/tallyboard.",
     ),
-    Setting("database_connections", "TALLYBOARD_DATABASE_CONNECTIONS", "10", "How many connections to the server this process may hold."),
+    Setting(
+        "database_connections",
+        "TALLYBOARD_DATABASE_CONNECTIONS",
+        "10",
+        "How many connections to the server this process may hold, beside one for large requests.",
+    ),
     Setting("host", "TALLYBOARD_HOST", "127.0.0.1", "The address to listen on."),
     Setting("port", "TALLYBOARD_PORT", "8321", "The port to listen on."),
     Setting(

@@ -15,6 +15,8 @@ from typing import IO, TypeVar
 
 from msgspec import MsgspecError
 
+from tallyboard import __version__
+
 Answer = TypeVar("Answer")
 LOSSES_MAX = 3
 GARBAGE_ALLOCATIONS = 100_000
@@ -37,6 +39,7 @@ class Subprogram:
         self._turn = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
         self._losses = 0
+        self._closed = False
 
     def ask(self, message: bytes, understood: Callable[[bytes], Answer]) -> Answer | None:
         """Its answer as it is understood, None where there is none. Whatever goes wrong, no answer is left for the next message."""
@@ -48,15 +51,17 @@ class Subprogram:
 
     def close(self) -> None:
         """End the process, also while it is asked."""
-        self._losses = LOSSES_MAX
+        self._closed = True
         self._lose()
 
     def _ask(self, message: bytes) -> bytes:
         with self._turn:
-            if self._losses >= LOSSES_MAX:
+            if self._closed or self._losses >= LOSSES_MAX:
                 return b""
             try:
                 process = self._process = self._process or self._start()
+                if self._closed:  # Meanwhile, when there was nothing to end yet.
+                    raise EOFError
                 assert process.stdin is not None
                 assert process.stdout is not None
                 _write(process.stdin, message)
@@ -70,7 +75,7 @@ class Subprogram:
 
     def _start(self) -> subprocess.Popen[bytes]:
         # A process group of its own: Ctrl+C is for the server, which then ends its programs.
-        command = (sys.executable, "-P", "-m", self._module)
+        command = (sys.executable, "-P", "-m", self._module, __version__)
         process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, process_group=0)  # noqa: S603
         if self._greeting is not None:
             self._process = process  # So that it is ended where it does not take the greeting.
@@ -101,7 +106,9 @@ def greeting() -> bytes:
 
 
 def answer_messages(answer: Callable[[bytes], bytes]) -> None:
-    """In the program: answer messages until there are no more."""
+    """In the program: answer messages until there are no more; none where the server is of another version, which speaks differently."""
+    if sys.argv[1:] != [__version__]:
+        return
     os.nice(_NICENESS)
     with suppress(EOFError, BrokenPipeError):
         while True:

@@ -6,14 +6,18 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
 
+from tallyboard import subprogram
 from tallyboard.errors import CellFull
+from tallyboard.ledger import keeper as keeping_side
 from tallyboard.ledger.contract import Batch, Outcome
 from tallyboard.ledger.keeper import Keeper
+from tallyboard.ledger.opening import Place
 from tallyboard.ledger.packed import pack, unpack
 from tallyboard.ledger.seen import SHELF_EVENTS
 from tallyboard.ledger.writer import Writer
@@ -68,6 +72,7 @@ def test_a_keeper_keeps_what_the_writer_would(ledger: Writer, keeper: Keeper) ->
             assert result(ledger.append(packed(account_id, sent))) == books.expect(account_id, sent)
     books.check(ledger)
     assert process_of(keeper).poll() is None
+    assert ledger.figures()["keeper_events_total"] == 142
 
 
 def test_a_group_of_packed_and_plain_batches_of_two_accounts(ledger: Writer) -> None:
@@ -113,8 +118,11 @@ def test_shelves_that_a_keeper_fills_are_known_to_both(ledger: Writer, folder: P
     books.check(ledger)
 
 
-def test_a_keeper_that_is_killed_at_any_moment_loses_and_doubles_nothing(ledger: Writer, keeper: Keeper) -> None:
+def test_a_keeper_that_is_killed_at_any_moment_loses_and_doubles_nothing(
+    ledger: Writer, keeper: Keeper, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """What was under way may be told as seen already, because it was kept; it is never lost and never counted twice."""
+    monkeypatch.setattr(keeping_side, "REST_SECONDS", 0)
     books, chance, lost = Books(), random.Random(7), 0
     for number in range(4 * KILLS):
         sent = some(f"{number}", chance.randrange(1, 400))
@@ -129,11 +137,13 @@ def test_a_keeper_that_is_killed_at_any_moment_loses_and_doubles_nothing(ledger:
         lost += keeper._program._losses
         keeper._program._losses = 0
     assert lost >= KILLS
+    assert ledger.figures()["keeper_failures_total"] == lost
     books.check(ledger)
 
 
 def test_a_keeper_that_cannot_start_is_not_tried_for_ever(ledger: Writer, keeper: Keeper, monkeypatch: pytest.MonkeyPatch) -> None:
     books, tries = Books(), []
+    monkeypatch.setattr(keeping_side, "REST_SECONDS", 0)
     monkeypatch.setattr(sys, "executable", "/bin/false")
     start = keeper._program._start
     monkeypatch.setattr(keeper._program, "_start", lambda: tries.append(1) or start())
@@ -142,6 +152,35 @@ def test_a_keeper_that_cannot_start_is_not_tried_for_ever(ledger: Writer, keeper
         assert result(ledger.append(packed(NORTHWIND, sent))) == books.expect(NORTHWIND, sent)
     assert len(tries) == LOSSES_MAX
     books.check(ledger)
+
+
+def test_a_keeper_that_keeps_nothing_is_left_alone_for_a_while(folder: Path) -> None:
+    """It has another ledger open, which has no such account: its every transaction fails."""
+    nowhere = Keeper(Place(str(folder.parent / "other"), "", 1))
+    books = Books()
+    with closing(open_ledger(folder, nowhere)) as ledger:
+        for number in range(5):
+            sent = some(f"{number}", 3)
+            assert result(ledger.append(packed(NORTHWIND, sent))) == books.expect(NORTHWIND, sent)
+        assert {name: ledger.figures()[name] for name in ("keeper_failures_total", "keeper_events_total")} == {
+            "keeper_failures_total": 1,
+            "keeper_events_total": 0,
+        }
+        books.check(ledger)
+
+
+def test_a_keeper_of_another_version_keeps_nothing(ledger: Writer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The program's files were exchanged under a running server."""
+    monkeypatch.setattr(subprogram, "__version__", "0.0.9")
+    assert result(ledger.append(packed(NORTHWIND, some("a")))) == Outcome(accepted=1)
+    assert ledger.figures()["keeper_failures_total"] == 1
+
+
+def test_whoever_goes_away_does_not_end_the_writer(ledger: Writer) -> None:
+    with Blocked(ledger):
+        futures = [ledger.append(make(NORTHWIND, some(make.__name__))) for make in (packed, batch)]
+        assert not any(future.cancel() for future in futures)
+    assert [result(future).accepted for future in futures] == [1, 1]
 
 
 def test_a_keeper_ends_with_the_server_however_that_ends(folder: Path) -> None:

@@ -23,7 +23,7 @@ class Session(Protocol):
     """One transaction: all of it is kept, or nothing. A primary key that is there already ends it with AlreadyKept.
 
     `remembered` is what readers of the same open ledger have found before. Who puts something in knows how to tell whether it still
-    holds, and sees to it that it does not grow without end; anybody may empty it.
+    holds, and sees to it that it does not grow without end; anybody may empty it. Of a transaction that writes it is empty, and nothing stays in it.
     """
 
     remembered: dict[Any, Any]
@@ -115,7 +115,7 @@ class Engine(Protocol):
         """A transaction that is on disk when the context ends without an exception; the same errors."""
 
     def lent(self) -> AbstractContextManager[None]:
-        """Within this context another process of the same server writes, and this one waits for its turn."""
+        """Within this context another process of the same server writes; where only one can write, this one waits for its turn."""
 
     def version(self) -> int | None:
         """A number that differs as soon as anybody, in whatever process, has committed anything; None where it is dear to know."""

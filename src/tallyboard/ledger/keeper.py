@@ -4,6 +4,7 @@ A keeper is the module `keeping`, run as a program. It does what the writer does
 stead and in its turn. What it does not keep is left to the writer.
 """
 
+import time
 from collections.abc import Sequence
 
 from msgspec import Struct
@@ -14,6 +15,8 @@ from tallyboard.ledger.contract import Batch, Outcome, Packed
 from tallyboard.ledger.opening import Place
 from tallyboard.subprogram import Subprogram
 
+REST_SECONDS = 10.0
+"""How long a keeper that has kept nothing is not asked again: what it cannot do costs the writer's time."""
 _PROGRAM = "tallyboard.ledger.keeping"
 
 
@@ -50,11 +53,20 @@ class Keeper:
     def __init__(self, place: Place) -> None:
         # It writes one transaction at a time, so it needs one connection.
         self._program = Subprogram(_PROGRAM, _encode(replace(place, connections=1)))
+        self._rests_until = 0.0
+
+    @property
+    def ready(self) -> bool:
+        """Whether to ask it."""
+        return time.monotonic() >= self._rests_until
 
     def keep(self, batches: Sequence[Batch]) -> Kept | None:
         """Keep packed batches of one account in one transaction; None where nothing was kept, or nobody knows whether it was."""
         group = [PackedBatch(each.account_id, each.received_us, each.actor, each.packed) for each in batches if each.packed]
-        return self._program.ask(_encode(Task(batches=tuple(group))), _kept)
+        kept = self._program.ask(_encode(Task(batches=tuple(group))), _kept)
+        if kept is None:
+            self._rests_until = time.monotonic() + REST_SECONDS
+        return kept
 
     def add_recent_slots(self, account_id: int) -> None:
         """What is due after a shelf was closed (`append.add_recent_slots`); where it fails nobody need hear of it."""

@@ -142,7 +142,7 @@ class PostgresEngine:
     def writing(self) -> Iterator[PostgresSession]:
         """A transaction that is on disk when the context ends without an exception."""
         with self._connection() as connection, connection.transaction():
-            yield PostgresSession(connection, self._remembered)
+            yield PostgresSession(connection, {})  # What is undone must not be remembered.
 
     def lent(self) -> AbstractContextManager[None]:
         """Nobody need wait here: the account's row is waited for there."""

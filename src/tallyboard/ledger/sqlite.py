@@ -150,7 +150,7 @@ class SqliteEngine:
         with self._write_lock, _own_errors():
             self._writer.execute("BEGIN IMMEDIATE")
             try:
-                yield SqliteSession(self._writer, self._remembered)
+                yield SqliteSession(self._writer, {})  # What is undone must not be remembered.
                 self._writer.execute("COMMIT")
             except BaseException:
                 if self._writer.in_transaction:

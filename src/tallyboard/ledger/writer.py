@@ -30,6 +30,8 @@ GROUP_ITEMS_MAX = 256
 GROUP_EVENTS_MAX = 10_000
 QUEUE_EVENTS_MAX = 100_000
 QUEUE_ITEMS_MAX = 4_096
+KEEPER_SECONDS_MAX = 60.0
+"""How long closing waits for a keeper, then without it."""
 TRIES_AGAIN_SECONDS = (0.05, 0.2, 0.5, 1.0)
 """How long to wait before each further try of a transaction that was interrupted; then its batches are refused."""
 
@@ -64,6 +66,8 @@ class Writer:
         self._groups = 0
         self._grouped_events = 0
         self._tried_again = 0
+        self._kept_elsewhere_events = 0
+        self._keeper_failures = 0
         self._oldest: float | None = None
         self._closed = False
         self._thread = threading.Thread(target=self._run, name="ledger-writer", daemon=True)
@@ -101,9 +105,10 @@ class Writer:
                 return
             self._closed = True
             self._queue.put(None)
-        self._thread.join()
+        self._thread.join(KEEPER_SECONDS_MAX if self._keeper else None)
         if self._keeper:
-            self._keeper.close()
+            self._keeper.close()  # Where it hangs, the writer does the rest itself.
+            self._thread.join()
         self._engine.close()
 
     @property
@@ -121,6 +126,8 @@ class Writer:
             "groups_total": self._groups,
             "grouped_events_total": self._grouped_events,
             "transactions_tried_again_total": self._tried_again,
+            "keeper_events_total": self._kept_elsewhere_events,
+            "keeper_failures_total": self._keeper_failures,
             **self._engine.figures(),
         }
 
@@ -131,6 +138,7 @@ class Writer:
                 raise Unavailable("the ledger is closing")
             if self._items >= QUEUE_ITEMS_MAX or (self._events and self._events + size > QUEUE_EVENTS_MAX):
                 raise Overloaded("more events are waiting to be written than the queue holds; send them again in a moment")
+            item.future.set_running_or_notify_cancel()  # Whoever waits may go away; what is queued is written all the same.
             self._items += 1
             self._events += size
             self._queue.put(item)
@@ -181,12 +189,14 @@ class Writer:
     def _kept_elsewhere(self, items: list[_Waiting]) -> list[_Waiting]:
         """Have packed batches kept by the keeper, in this writer's turn; what is left for the writer itself, all where that fails."""
         packed = [item for item in items if _is_packed(item)]
-        if not packed or self._keeper is None:
+        if not packed or self._keeper is None or not self._keeper.ready:
             return items
         with self._engine.lent():
             kept = self._keeper.keep([item.batch for item in packed if item.batch])
         if kept is None:
+            self._keeper_failures += 1
             return items
+        self._kept_elsewhere_events += sum(map(_size, packed))
         for item, outcome in zip(packed, kept.outcomes, strict=True):
             item.future.set_result(outcome)
         if kept.shelf_closed:
@@ -260,7 +270,8 @@ def _size(item: _Waiting) -> int:
 
 
 def _is_packed(item: _Waiting) -> bool:
-    return item.batch is not None and item.batch.packed is not None and item.request is None
+    batch = item.batch
+    return batch is not None and batch.packed is not None and not (batch.entries or batch.make or batch.settles or item.request is not None)
 
 
 def _complete(session: Session, batch: Batch) -> Batch:

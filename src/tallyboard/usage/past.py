@@ -11,7 +11,7 @@ from msgspec import Struct
 from tallyboard.ledger.contract import Session
 
 USERS_MAX = 400_000
-"""How many users' sums are remembered of one ledger, of all its accounts and windows together: 100 bytes each."""
+"""How many users' sums are remembered of one ledger, of all its accounts and windows together: 120 bytes each."""
 STRETCHES_MAX = 1_000
 
 Place = tuple[int, int, int, int]
@@ -21,10 +21,11 @@ Stamp = tuple[int, ...]
 
 
 class _Kept(Struct, frozen=True):
-    """Sums by user_id as they were at a stamp; None where they were not asked for again since."""
+    """Sums by user_id as they were at a stamp; None where they were not asked for again since, or are `too_many`."""
 
     stamp: Stamp
     sums: Mapping[int, int] | None
+    too_many: bool = False
 
 
 def past_sums(
@@ -40,16 +41,18 @@ def past_sums(
     if found is None or found.stamp != stamp:
         _remember(session, place, _Kept(stamp, None))
         return None
-    if found.sums is None:
-        found = _Kept(stamp, read())
+    if found.sums is None and not found.too_many:
+        sums = read()
+        found = _Kept(stamp, sums) if len(sums) <= USERS_MAX else _Kept(stamp, None, too_many=True)
         _remember(session, place, found)
+        return sums
     return found.sums
 
 
 def _stamp(session: Session, account_id: int, version: int, first: int, last: int) -> Stamp:
     line = session.one(
         """
-        SELECT count(*), coalesce(max(changed), 0) FROM day_total
+        SELECT count(*), coalesce(sum(events), 0), coalesce(max(changed), 0) FROM day_total
         WHERE account_id = :account_id AND zone_version = :version AND day BETWEEN :first AND :last
         """,
         account_id=account_id,
@@ -66,5 +69,4 @@ def _remember(session: Session, place: Place, kept: _Kept) -> None:
     others = [each for where, each in list(session.remembered.items()) if where != place]
     if len(others) >= STRETCHES_MAX or sum(len(each.sums or ()) for each in [*others, kept]) > USERS_MAX:
         session.remembered.clear()
-    if len(kept.sums or ()) <= USERS_MAX:
-        session.remembered[place] = kept
+    session.remembered[place] = kept

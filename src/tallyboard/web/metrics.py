@@ -27,6 +27,8 @@ _FIGURES = {
     "groups_total": "Group commits",
     "grouped_events_total": "Events in group commits: divided by the groups, the size of a group",
     "transactions_tried_again_total": "Transactions that were interrupted and tried again",
+    "keeper_events_total": "Events of large requests that the process for them has written",
+    "keeper_failures_total": "Groups of large requests that it has not written, so that the server did",
     "holds_expired_total": "Holds that nobody settled or released in time",
     "database_connections": "Connections to the database server",
     "database_connections_idle": "Connections that nobody uses now",
