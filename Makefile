@@ -33,14 +33,15 @@ test:
 
 # Fast tests first; each test has its own ledger and port, so they run beside each other.
 ENGINE ?= sqlite
+TESTERS = -n auto --dist loadfile --no-loadscope-reorder
 test-fast: setup
 	sh tests/find_postgresql.sh $(ENGINE)
 	sh tests/find_nginx.sh
-	TALLYBOARD_TEST_ENGINE=$(ENGINE) $(BIN)/pytest -n auto --dist loadfile --no-loadscope-reorder -m "not browser"
+	TALLYBOARD_TEST_ENGINE=$(ENGINE) $(BIN)/pytest $(TESTERS) -m "not browser"
 
 test-browser: setup
 	PYTHON=$(BIN)/python sh tests/browser/find_chromium.sh
-	TALLYBOARD_TEST_ENGINE=$(ENGINE) $(BIN)/pytest -n auto --dist loadfile --no-loadscope-reorder -m browser
+	TALLYBOARD_TEST_ENGINE=$(ENGINE) $(BIN)/pytest $(TESTERS) -m browser
 
 lint: setup
 	$(BIN)/ruff check .

@@ -210,7 +210,6 @@ def _while_events_arrive(clients: ProcessPoolExecutor, ours: Service) -> tuple[A
 def _while_others_compute(clients: ProcessPoolExecutor, ours: Service) -> Asked:
     """The same while nothing arrives, but as many processes compute as are busy when events do: what the machine makes of it."""
     with ProcessPoolExecutor(COMPUTING, mp_context=get_context("spawn")) as others:
-        list(others.map(_compute, [0.0] * COMPUTING))  # All of them have started.
         computing = [others.submit(_compute, PACE_SECONDS) for _ in range(COMPUTING)]
         asked = clients.submit(_paced, ours).result()
         for each in computing:

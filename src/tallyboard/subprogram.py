@@ -4,11 +4,9 @@ What one does not answer is left to the caller: nothing depends on them, and the
 standard input does, which is when the server ends, however that ends.
 """
 
-import gc
 import os
 import subprocess
 import sys
-import threading
 from collections.abc import Callable
 from contextlib import suppress
 from typing import IO, TypeVar
@@ -19,16 +17,13 @@ from tallyboard import __version__
 
 Answer = TypeVar("Answer")
 LOSSES_MAX = 3
-GARBAGE_ALLOCATIONS = 100_000
-"""Look for garbage that refers to itself after so many allocations, not after Python's 700: the lines of one large batch alone are
-ten thousand, and none of them is such garbage."""
 _LENGTH_BYTES = 8
 _NICENESS = 10
 """Where processors are scarce, whoever waits for an answer of the server goes before whatever comes in bulk."""
 
 
 class Subprogram:
-    """One process, started by the first message and again after it was lost, but not when that keeps happening.
+    """One process, started by the first message and again after it was lost, but not when that keeps happening. One thread asks it.
 
     `module` is what it runs; `greeting` is the first message it gets, which it does not answer.
     """
@@ -36,7 +31,6 @@ class Subprogram:
     def __init__(self, module: str, greeting: bytes | None = None) -> None:
         self._module = module
         self._greeting = greeting
-        self._turn = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
         self._losses = 0
         self._closed = False
@@ -50,28 +44,27 @@ class Subprogram:
             return None
 
     def close(self) -> None:
-        """End the process, also while it is asked."""
+        """End the process, from any thread and also while it is asked."""
         self._closed = True
         self._lose()
 
     def _ask(self, message: bytes) -> bytes:
-        with self._turn:
-            if self._closed or self._losses >= LOSSES_MAX:
-                return b""
-            try:
-                process = self._process = self._process or self._start()
-                if self._closed:  # Meanwhile, when there was nothing to end yet.
-                    raise EOFError
-                assert process.stdin is not None
-                assert process.stdout is not None
-                _write(process.stdin, message)
-                answered = _read(process.stdout)
-            except Exception:  # noqa: BLE001  The caller goes on without it.
-                self._losses += 1
-                self._lose()
-                return b""
-            self._losses = 0
-            return answered
+        if self._closed or self._losses >= LOSSES_MAX:
+            return b""
+        try:
+            process = self._process = self._process or self._start()
+            if self._closed:  # Meanwhile, when there was nothing to end yet.
+                raise EOFError
+            assert process.stdin is not None
+            assert process.stdout is not None
+            _write(process.stdin, message)
+            answered = _read(process.stdout)
+        except Exception:  # noqa: BLE001  The caller goes on without it.
+            self._losses += 1
+            self._lose()
+            return b""
+        self._losses = 0
+        return answered
 
     def _start(self) -> subprocess.Popen[bytes]:
         # A process group of its own: Ctrl+C is for the server, which then ends its programs.
@@ -91,13 +84,6 @@ class Subprogram:
             for pipe in (process.stdin, process.stdout):
                 with suppress(OSError):
                     pipe.close()  # type: ignore[union-attr]
-
-
-def collect_rarely() -> None:
-    """From now on look for garbage rarely, and only at what messages or requests leave, not at all that was loaded."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(GARBAGE_ALLOCATIONS)
 
 
 def greeting() -> bytes:

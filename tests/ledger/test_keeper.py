@@ -2,6 +2,7 @@
 
 import os
 import random
+import signal
 import subprocess
 import sys
 import threading
@@ -14,7 +15,8 @@ from msgspec.structs import replace
 
 from tallyboard import subprogram
 from tallyboard.errors import CellFull
-from tallyboard.ledger import keeper as keeping_side
+from tallyboard.ledger import keeper as asking_side
+from tallyboard.ledger import writer
 from tallyboard.ledger.contract import Batch, Outcome
 from tallyboard.ledger.keeper import Keeper
 from tallyboard.ledger.opening import Place
@@ -122,7 +124,7 @@ def test_a_keeper_that_is_killed_at_any_moment_loses_and_doubles_nothing(
     ledger: Writer, keeper: Keeper, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What was under way may be told as seen already, because it was kept; it is never lost and never counted twice."""
-    monkeypatch.setattr(keeping_side, "REST_SECONDS", 0)
+    monkeypatch.setattr(asking_side, "REST_SECONDS", 0)
     books, chance, lost = Books(), random.Random(7), 0
     for number in range(4 * KILLS):
         sent = some(f"{number}", chance.randrange(1, 400))
@@ -143,7 +145,7 @@ def test_a_keeper_that_is_killed_at_any_moment_loses_and_doubles_nothing(
 
 def test_a_keeper_that_cannot_start_is_not_tried_for_ever(ledger: Writer, keeper: Keeper, monkeypatch: pytest.MonkeyPatch) -> None:
     books, tries = Books(), []
-    monkeypatch.setattr(keeping_side, "REST_SECONDS", 0)
+    monkeypatch.setattr(asking_side, "REST_SECONDS", 0)
     monkeypatch.setattr(sys, "executable", "/bin/false")
     start = keeper._program._start
     monkeypatch.setattr(keeper._program, "_start", lambda: tries.append(1) or start())
@@ -181,6 +183,19 @@ def test_whoever_goes_away_does_not_end_the_writer(ledger: Writer) -> None:
         futures = [ledger.append(make(NORTHWIND, some(make.__name__))) for make in (packed, batch)]
         assert not any(future.cancel() for future in futures)
     assert [result(future).accepted for future in futures] == [1, 1]
+
+
+def test_closing_does_not_wait_for_a_keeper_for_ever(folder: Path, keeper: Keeper, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stopped, so that it answers nothing: what is queued is written by the writer."""
+    monkeypatch.setattr(writer, "KEEPER_SECONDS_MAX", 0.1)
+    ledger, books = open_ledger(folder, keeper), Books()
+    assert result(ledger.append(packed(NORTHWIND, some("a")))) == books.expect(NORTHWIND, some("a"))
+    process_of(keeper).send_signal(signal.SIGSTOP)
+    future = ledger.append(packed(NORTHWIND, some("b", 3)))
+    ledger.close()
+    assert result(future) == books.expect(NORTHWIND, some("b", 3))
+    with closing(open_ledger(folder)) as opened:
+        books.check(opened)
 
 
 def test_a_keeper_ends_with_the_server_however_that_ends(folder: Path) -> None:

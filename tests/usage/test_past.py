@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as some
 
 from tallyboard.days import DayRange
@@ -118,7 +118,7 @@ STEPS = some.tuples(
 )
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25)
 @given(steps=some.lists(STEPS, max_size=8))
 def test_an_answer_is_what_one_without_memory_is(tmp_path_factory: pytest.TempPathFactory, steps: Sequence[Step]) -> None:
     folder = tmp_path_factory.mktemp("past")

@@ -45,18 +45,17 @@ _answer = Decoder(Answer).decode
 
 
 class Worker:
-    """One process, and the threads that wait for it."""
+    """One process, and the thread that waits for it."""
 
     def __init__(self) -> None:
         self._program = Subprogram(_PROGRAM)
-        # Of two threads one can read an answer while the other has its question answered.
-        self._threads = ThreadPoolExecutor(2, thread_name_prefix="ask-worker")
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="ask-worker")
 
     def ask(self, question: Question) -> "Future[Answer | None]":
         """What a request's events became, None where the caller must see to that itself."""
-        return self._threads.submit(lambda: self._program.ask(_encode(question), _answer))
+        return self._thread.submit(lambda: self._program.ask(_encode(question), _answer))
 
     def close(self) -> None:
         """End the process, also while it is asked."""
         self._program.close()
-        self._threads.shutdown(cancel_futures=True)
+        self._thread.shutdown(cancel_futures=True)

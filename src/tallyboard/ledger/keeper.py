@@ -11,7 +11,7 @@ from msgspec import Struct
 from msgspec.msgpack import Decoder, Encoder
 from msgspec.structs import replace
 
-from tallyboard.ledger.contract import Batch, Outcome, Packed
+from tallyboard.ledger.contract import Outcome, Packed
 from tallyboard.ledger.opening import Place
 from tallyboard.subprogram import Subprogram
 
@@ -60,10 +60,9 @@ class Keeper:
         """Whether to ask it."""
         return time.monotonic() >= self._rests_until
 
-    def keep(self, batches: Sequence[Batch]) -> Kept | None:
-        """Keep packed batches of one account in one transaction; None where nothing was kept, or nobody knows whether it was."""
-        group = [PackedBatch(each.account_id, each.received_us, each.actor, each.packed) for each in batches if each.packed]
-        kept = self._program.ask(_encode(Task(batches=tuple(group))), _kept)
+    def keep(self, batches: Sequence[PackedBatch]) -> Kept | None:
+        """Keep batches of one account in one transaction; None where nothing was kept, or nobody knows whether it was."""
+        kept = self._program.ask(_encode(Task(batches=tuple(batches))), _kept)
         if kept is None:
             self._rests_until = time.monotonic() + REST_SECONDS
         return kept

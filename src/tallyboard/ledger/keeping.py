@@ -5,7 +5,7 @@ from contextlib import closing
 
 from msgspec.msgpack import Decoder, Encoder
 
-from tallyboard import subprogram
+from tallyboard import garbage, subprogram
 from tallyboard.errors import AlreadyKept
 from tallyboard.ledger.append import Appender, add_recent_slots
 from tallyboard.ledger.contract import Batch, Engine, Outcome
@@ -21,7 +21,7 @@ _place = Decoder(Place).decode
 def main() -> None:
     """Keep groups until there are no more."""
     with closing(open_engine(_place(subprogram.greeting()), checkpoints=False)) as engine:
-        subprogram.collect_rarely()
+        garbage.collect_rarely()
         subprogram.answer_messages(Keeping(engine).answer)
 
 
@@ -48,14 +48,14 @@ class Keeping:
 
     def _keep(self, packed: Sequence[PackedBatch]) -> Sequence[Outcome]:
         batches = [Batch(each.account_id, unpack(each.packed), each.received_us, each.actor) for each in packed]
-        for look_first in (False, True):
-            try:
-                with self._engine.writing() as session:
-                    return self._appender.append(session, batches, look_first=look_first)
-            except AlreadyKept:
-                if look_first:
-                    raise
-        raise AssertionError
+        try:
+            return self._append(batches, look_first=False)
+        except AlreadyKept:
+            return self._append(batches, look_first=True)
+
+    def _append(self, batches: Sequence[Batch], *, look_first: bool) -> Sequence[Outcome]:
+        with self._engine.writing() as session:
+            return self._appender.append(session, batches, look_first=look_first)
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ from msgspec.structs import replace
 from tallyboard.errors import AlreadyKept, Interrupted, Overloaded, Unavailable
 from tallyboard.ledger.append import Appender, add_recent_slots
 from tallyboard.ledger.contract import Batch, Engine, Outcome, Result, Session
-from tallyboard.ledger.keeper import Keeper
+from tallyboard.ledger.keeper import Keeper, PackedBatch
 from tallyboard.ledger.packed import unpack
 
 GROUP_ITEMS_MAX = 256
@@ -66,7 +66,7 @@ class Writer:
         self._groups = 0
         self._grouped_events = 0
         self._tried_again = 0
-        self._kept_elsewhere_events = 0
+        self._keeper_events = 0
         self._keeper_failures = 0
         self._oldest: float | None = None
         self._closed = False
@@ -126,7 +126,7 @@ class Writer:
             "groups_total": self._groups,
             "grouped_events_total": self._grouped_events,
             "transactions_tried_again_total": self._tried_again,
-            "keeper_events_total": self._kept_elsewhere_events,
+            "keeper_events_total": self._keeper_events,
             "keeper_failures_total": self._keeper_failures,
             **self._engine.figures(),
         }
@@ -188,21 +188,21 @@ class Writer:
 
     def _kept_elsewhere(self, items: list[_Waiting]) -> list[_Waiting]:
         """Have packed batches kept by the keeper, in this writer's turn; what is left for the writer itself, all where that fails."""
-        packed = [item for item in items if _is_packed(item)]
+        packed = [(item, batch) for item in items if (batch := _packed(item)) is not None]
         if not packed or self._keeper is None or not self._keeper.ready:
             return items
         with self._engine.lent():
-            kept = self._keeper.keep([item.batch for item in packed if item.batch])
+            kept = self._keeper.keep([batch for _, batch in packed])
         if kept is None:
             self._keeper_failures += 1
             return items
-        self._kept_elsewhere_events += sum(map(_size, packed))
-        for item, outcome in zip(packed, kept.outcomes, strict=True):
+        for (item, batch), outcome in zip(packed, kept.outcomes, strict=True):
+            self._keeper_events += batch.packed.size
             item.future.set_result(outcome)
         if kept.shelf_closed:
             with self._engine.lent():
                 self._keeper.add_recent_slots(items[0].account_id)
-        return [item for item in items if not _is_packed(item)]
+        return [item for item in items if _packed(item) is None]
 
     def _together(self, items: list[_Waiting]) -> None:
         """One transaction for all; where it fails, one for each, so that nobody fails for another."""
@@ -269,9 +269,12 @@ def _size(item: _Waiting) -> int:
     return item.batch.size if item.batch else 0
 
 
-def _is_packed(item: _Waiting) -> bool:
+def _packed(item: _Waiting) -> PackedBatch | None:
+    """What a keeper would be told of it; None where it is not only packed entries, which is the writer's own."""
     batch = item.batch
-    return batch is not None and batch.packed is not None and not (batch.entries or batch.make or batch.settles or item.request is not None)
+    if batch is None or batch.packed is None or batch.entries or batch.make or batch.settles or item.request is not None:
+        return None
+    return PackedBatch(batch.account_id, batch.received_us, batch.actor, batch.packed)
 
 
 def _complete(session: Session, batch: Batch) -> Batch:

@@ -33,7 +33,7 @@ def past_sums(
 ) -> Mapping[int, int] | None:
     """The sums of those days, which `read` gives; None where they have changed since they were last asked for, or never were.
 
-    So what is asked for once, or changes all the time, costs no more than before: the caller reads it with the day that follows.
+    So what is asked for once, or changes all the time, costs nothing more: the caller reads it together with the day that follows.
     """
     place = (account_id, version, first, last)
     stamp = _stamp(session, account_id, version, first, last)

@@ -9,8 +9,8 @@ from litestar.types import ASGIApp
 
 from tallyboard.app import App
 from tallyboard.errors import Unavailable
+from tallyboard.garbage import collect_rarely
 from tallyboard.settings import Settings
-from tallyboard.subprogram import collect_rarely
 from tallyboard.web import metrics
 from tallyboard.web.app import create
 from tallyboard.web.connections import Connection

@@ -1,4 +1,4 @@
-"""What became of a request's events: noted for operators and administrators, told to whoever sent them."""
+"""What a request's events become: by the worker where they are many, noted for operators and administrators, told to whoever sent them."""
 
 import asyncio
 from collections import Counter
