@@ -58,7 +58,8 @@ def take(session: Session, places: Sequence[Place], now_us: int) -> None:
     for place, failures, _ in taken:
         beyond = failures + 1 - place.free
         delay = min(1 << min(beyond, 30), place.delay_max) if beyond >= 0 else 0
-        _set(session, place, failures + 1, now_us, now_us + delay * _SECOND_US)
+        # Without a delay nothing is to be waited for: tries at the same time come here in another order than that of their instants.
+        _set(session, place, failures + 1, now_us, now_us + delay * _SECOND_US if delay else 0)
 
 
 def forgive(session: Session, email: Place, address: Place) -> None:
